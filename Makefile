@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine with Python 3.11, make and pip:
+#   make demo    the main job, good images in and defect report out, on generated 5120x5120 images
+#   make test    the tests
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test slow lint typecheck bench constraints clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,train,dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/flawmap demo --output demo
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not see setuptools' editable hooks: it gets the packages as a folder of links.
+typecheck: $(VENV)/installed
+	rm -rf .typecheck && mkdir -p .typecheck/flawmap
+	for folder in tiling training export inspect configs sample_data; do ln -s ../../$$folder .typecheck/flawmap/$$folder; done
+	MYPYPATH=.typecheck $(BIN)/mypy --explicit-package-bases -p flawmap
+
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks.kernels
+
+# Pins every version that is installed now, for the next fresh machine.
+constraints:
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) .typecheck demo

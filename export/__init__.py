@@ -1,0 +1,1 @@
+"""From a trained checkpoint to the bundle that a line PC runs."""

@@ -1,0 +1,1 @@
+"""Pixels and geometry: reading images, cutting them into tiles, stitching score maps, finding regions."""
