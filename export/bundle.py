@@ -1,0 +1,214 @@
+"""The bundle: the folder that training hands to the line. Described, read, checked and sealed here, without torch.
+
+    model.onnx  bundle.json  golden/tiles.npy  golden/score.npy  training.csv  training.png  MODEL_CARD.md  SHA256SUMS
+
+`SHA256SUMS` covers every other file, in the form that `sha256sum -c SHA256SUMS` reads. Its own digest names the bundle.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flawmap.export.calibration_record import Calibration
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.whole_file import write_text, write_whole
+
+SCHEMA_VERSION = 1
+MODEL = "model.onnx"
+INFO = "bundle.json"
+SUMS = "SHA256SUMS"
+GOLDEN_TILES = "golden/tiles.npy"
+GOLDEN_SCORE = "golden/score.npy"
+NEEDED = (MODEL, INFO, GOLDEN_TILES, GOLDEN_SCORE)
+
+
+class NetworkInfo(BaseModel):
+    """What tiling must know of the network; pixels."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: str
+    stride: int = Field(ge=1)  # tile starts and sizes are multiples of it
+    receptive_field: int = Field(ge=1)  # the overlap at which a tile's owned part equals the whole image's
+
+
+class TileInfo(BaseModel):
+    """How the line cuts an image, pixels: see `flawmap.tiling.grid.TileGrid`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size: int = Field(ge=1)
+    overlap: int = Field(ge=0)
+    border: int = Field(ge=0)  # reflected pixels on every side, as training showed them
+
+
+class ImageInfo(BaseModel):
+    """The only kind of image this bundle takes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    channels: Literal[1, 3]
+    dtype: Literal["uint8", "uint16", "float32"]
+
+
+class NormalisationInfo(BaseModel):
+    """Per channel, in the image's own units; the ONNX graph applies it, it stands here for the reader."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mean: list[float]
+    std: list[float]
+
+
+class BundleInfo(BaseModel):
+    """bundle.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    product: str
+    created: str  # ISO 8601 with time zone
+    flawmap_version: str
+    network: NetworkInfo
+    tile: TileInfo
+    image: ImageInfo
+    normalisation: NormalisationInfo
+    calibration: Calibration | None = None
+    provenance: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose files are all there and unchanged since it was sealed."""
+
+    folder: Path
+    info: BundleInfo
+    digest: str  # SHA-256 of SHA256SUMS, 64 hex digits: names the bundle and everything in it
+
+    @property
+    def model_path(self) -> Path:
+        return self.folder / MODEL
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Reads and checks the bundle in `folder`.
+
+    Raises UsageError, naming the file or key: no such folder, not a bundle, a newer schema, a file missing or changed
+    since the bundle was sealed, a key of bundle.json that is unknown or wrong.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"`bundle` (={folder}) is not there: give the folder that `flawmap train` wrote")
+    for name in (INFO, SUMS):
+        if not (folder / name).is_file():
+            raise UsageError(f"`bundle` (={folder}) is not a flawmap bundle: it has no {name}")
+    content = _parse_info(folder)
+    _check_schema(folder, content)  # first: a newer flawmap may seal its bundles in another way
+    digest = _check_sums(folder)
+    try:
+        info = BundleInfo.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
+        raise UsageError(f"{folder / INFO} does not describe a bundle: {problems}") from None
+    return Bundle(folder, info, digest)
+
+
+def seal(folder: Path) -> None:
+    """Writes SHA256SUMS over every file below `folder`: the last step of making a bundle."""
+    write_text(folder / SUMS, _sums_text({name: _file_sha256(folder / name) for name in _files(folder)}))
+
+
+def write_info(folder: Path, info: BundleInfo) -> None:
+    """Writes bundle.json; `seal` comes after it."""
+    write_text(folder / INFO, _info_text(info))
+
+
+def update_calibration(folder: Path, calibration: Calibration) -> None:
+    """Puts `calibration` into the bundle in `folder` and seals it again; UsageError for a bundle that is not sound.
+
+    Both files are complete on the disk before the first takes its place, so that only a kill between two renames could
+    leave a bundle that `read_bundle` refuses.
+    """
+    info = read_bundle(folder).info.model_copy(update={"calibration": calibration})
+    text = _info_text(info)
+    sums = {name: _file_sha256(folder / name) for name in _files(folder)}
+    sums[INFO] = hashlib.sha256(text.encode()).hexdigest()
+    with write_whole(folder / INFO) as new_info, write_whole(folder / SUMS) as new_sums:
+        new_info.write_text(text, encoding="utf-8", newline="")
+        new_sums.write_text(_sums_text(sums), encoding="utf-8", newline="")
+
+
+def _parse_info(folder: Path) -> Any:
+    """bundle.json as Python values; None where it is not JSON, which the sums and the model then tell."""
+    try:
+        return json.loads((folder / INFO).read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    except OSError as error:
+        raise UsageError(f"{folder / INFO} cannot be read: {error.strerror or error}") from None
+
+
+def _check_schema(folder: Path, content: Any) -> None:
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UsageError(
+            f"`bundle` (={folder}) has schema {version}, this flawmap reads up to {SCHEMA_VERSION}: update flawmap"
+        )
+
+
+def _check_sums(folder: Path) -> str:
+    """Compares every file named in SHA256SUMS, and returns the digest of SHA256SUMS itself."""
+    try:
+        text = (folder / SUMS).read_bytes()
+        listed = dict(_parse_sum(folder, line) for line in text.decode().splitlines() if line)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{folder / SUMS} cannot be read: {error}") from None
+    for name in NEEDED:
+        if name not in listed:
+            raise UsageError(f"`bundle` (={folder}) is not complete: {SUMS} does not list {name}")
+    for name, expected in listed.items():
+        if not (folder / name).is_file():
+            raise UsageError(f"`bundle` (={folder}) is not complete: {name} is missing")
+        try:
+            found = _file_sha256(folder / name)
+        except OSError as error:
+            raise UsageError(f"{folder / name} cannot be read: {error.strerror or error}") from None
+        if found != expected:
+            raise UsageError(
+                f"`bundle` (={folder}) was changed after it was sealed: {name} is not the file that {SUMS} names; "
+                "copy the bundle again, or train or export it again"
+            )
+    return hashlib.sha256(text).hexdigest()
+
+
+def _parse_sum(folder: Path, line: str) -> tuple[str, str]:
+    """One line of SHA256SUMS -> (name, hex digest); a name that leads out of the bundle is refused."""
+    digest, _, name = line.partition("  ")
+    parts = PurePosixPath(name).parts
+    if len(digest) != 64 or not name or ".." in parts or PurePosixPath(name).is_absolute():
+        raise UsageError(f"{folder / SUMS} holds a line that is not `<sha256>  <file>`: {line[:100]!r}")
+    return name, digest
+
+
+def _files(folder: Path) -> list[str]:
+    """Every file but SHA256SUMS and hidden ones, relative to `folder`, with forward slashes, sorted."""
+    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    kept = (name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
+    return sorted(name for name in kept if name != SUMS)
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sums_text(sums: dict[str, str]) -> str:
+    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
+
+
+def _info_text(info: BundleInfo) -> str:
+    return info.model_dump_json(indent=2) + "\n"

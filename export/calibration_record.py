@@ -1,0 +1,92 @@
+"""What a calibration knows: how many false regions a good image is expected to show at every score.
+
+The record stands in bundle.json. Up to `tail.threshold` the rate is counted, beyond it a generalised Pareto tail goes on:
+
+    rate(s) = tail.rate * (1 + shape * (s - threshold) / scale) ** (-1 / shape)      s >= threshold
+
+and `severity(s) = -log10(rate(s))`: 0 is what one good image shows once, 2 what one in a hundred shows.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from flawmap.tiling.errors import UsageError
+
+
+class ParetoTail(BaseModel):
+    """Generalised Pareto distribution of region peaks above `threshold` (scores)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    threshold: float
+    rate: float = Field(gt=0)  # expected regions an image that peak at `threshold` or above
+    shape: float = Field(gt=0)
+    scale: float = Field(gt=0)
+
+
+class Calibration(BaseModel):
+    """Scores of good images turned into severities.
+
+    `peaks` are the highest scores of the regions that `n_images` good images showed at `grow`, in ascending order and up to
+    `tail.threshold`; `n_images` and `n_regions` count what was seen.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    grow: float
+    n_images: int = Field(ge=1)
+    n_regions: int = Field(ge=1)
+    megapixels_per_image: float = Field(gt=0)
+    peaks: list[float]
+    tail: ParetoTail
+    false_alarms: float = Field(gt=0)  # false regions per good image that `inspect` allows unless told otherwise
+
+    @property
+    def severity_floor(self) -> float:
+        """Severity of a score at `grow`: lower ones are not told apart."""
+        return -math.log10(self.n_regions / self.n_images)
+
+    def severity(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
+        """-log10 of the expected number of regions per good image that peak at `scores` or above; any shape, float64."""
+        scores = np.asarray(scores, dtype=np.float64)
+        knots, severities = self._knots()
+        counted = np.interp(scores, knots, severities)
+        excess = np.maximum(scores - self.tail.threshold, 0.0) / self.tail.scale
+        beyond = np.log1p(self.tail.shape * excess) / self.tail.shape / math.log(10) - math.log10(self.tail.rate)
+        return np.where(scores > self.tail.threshold, beyond, counted)
+
+    def score_at(self, severity: float) -> float:
+        """The score at which `severity` is reached: the inverse of `severity`, at least `grow`."""
+        knots, severities = self._knots()
+        if severity <= severities[-1]:
+            return float(np.interp(severity, severities, knots))
+        decades = severity + math.log10(self.tail.rate)
+        shape = self.tail.shape
+        return self.tail.threshold + self.tail.scale * math.expm1(shape * decades * math.log(10)) / shape
+
+    def few_images_note(self, false_alarms: float) -> str:
+        """A sentence when `n_images` cannot vouch for `false_alarms` regions an image, else an empty string."""
+        if false_alarms * self.n_images >= 1:
+            return ""
+        enough = math.ceil(3 / false_alarms)
+        return (
+            f"calibrated on {self.n_images} good image{'s' if self.n_images > 1 else ''}: a rate of {false_alarms:g} false "
+            f"regions an image is extrapolated, not counted; {enough} good images would measure it (`flawmap calibrate`)"
+        )
+
+    def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Scores and severities, both ascending, from `grow` to the start of the tail."""
+        above = self.n_regions - np.arange(len(self.peaks))  # regions at or above each counted peak
+        scores = np.concatenate(([self.grow], self.peaks, [self.tail.threshold]))
+        rates = np.concatenate(([self.n_regions], above, [self.tail.rate * self.n_images])) / self.n_images
+        return np.maximum.accumulate(scores), np.maximum.accumulate(-np.log10(rates))
+
+
+def check_false_alarms(value: float) -> float:
+    """Returns `value` (false regions per good image) or says what is wrong with it."""
+    if not 0 < value <= 100:
+        raise UsageError(f"`--false-alarms` (={value:g}) must lie above 0 and be at most 100 regions an image")
+    return value

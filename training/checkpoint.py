@@ -1,0 +1,137 @@
+"""The checkpoint: everything `flawmap export` needs to make a bundle, in one file that holds no code."""
+
+import csv
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.whole_file import write_whole
+from flawmap.training.config import TrainConfig
+from flawmap.training.good_images import Normalisation
+from flawmap.training.scoring import ScoringModel, Standardisation, build_network
+from flawmap.training.split import Split
+from flawmap.training.tile_batches import TileDrawer
+
+FORMAT = 1
+PROOF_TILES = 4
+PROOF_SIZE = 256  # px; an autoencoder's tiles have its own size
+PROOF_SEED = 2_000_003
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained model and where it came from."""
+
+    model: ScoringModel
+    config: TrainConfig
+    split: Split
+    proof_tiles: NDArray[np.generic]  # raw tiles, half of them damaged: torch and ONNX Runtime must agree on them
+    provenance: dict[str, Any]
+    n_channels: int
+    dtype: np.dtype[np.generic]
+    folder: Path
+
+
+def save(
+    path: Path,
+    model: ScoringModel,
+    config: TrainConfig,
+    split: Split,
+    proof_tiles: NDArray[np.generic],
+    provenance: dict[str, Any],
+) -> None:
+    """Writes a checkpoint, whole or not at all."""
+    content = {
+        "flawmap_checkpoint": FORMAT,
+        "config": config.model_dump(),
+        "n_channels": model.mean.numel(),
+        "dtype": proof_tiles.dtype.name,
+        "normalisation": {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()},
+        "standardisation": {"location": model.location.flatten().tolist(), "scale": model.scale.flatten().tolist()},
+        "network": model.network.state_dict(),
+        "split": {name: [str(p) for p in paths] for name, paths in asdict(split).items()},
+        "proof_tiles": torch.from_numpy(proof_tiles),
+        "provenance": provenance,
+    }
+    with write_whole(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load(path: Path) -> Checkpoint:
+    """Reads a checkpoint on the CPU.
+
+    Raises:
+        UsageError: there is no such file, or it is not a flawmap checkpoint.
+    """
+    if not path.is_file():
+        raise UsageError(f"`CHECKPOINT` (={path}) must be a file that `flawmap train` wrote: there is no such file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"`CHECKPOINT` (={path}) is not a flawmap checkpoint: {reason}") from None
+    if not isinstance(content, dict) or content.get("flawmap_checkpoint") != FORMAT:
+        raise UsageError(f"`CHECKPOINT` (={path}) must be a model.ckpt that `flawmap train` wrote, of format {FORMAT}")
+    config = TrainConfig.model_validate(content["config"])
+    dtype = np.dtype(content["dtype"])
+    network = build_network(config, content["n_channels"])
+    network.load_state_dict(content["network"])
+    normalisation = Normalisation(**{k: tuple(v) for k, v in content["normalisation"].items()})
+    standardisation = Standardisation(**{k: tuple(v) for k, v in content["standardisation"].items()})
+    return Checkpoint(
+        model=ScoringModel(network, normalisation, standardisation, dtype).eval(),
+        config=config,
+        split=Split(**{name: [Path(p) for p in paths] for name, paths in content["split"].items()}),
+        proof_tiles=content["proof_tiles"].numpy(),
+        provenance=content["provenance"],
+        n_channels=content["n_channels"],
+        dtype=dtype,
+        folder=path.parent,
+    )
+
+
+def resumable_step(path: Path, identity: str) -> int | None:
+    """The step that a killed training stopped at; None where there is none, or it was another training."""
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)["flawmap"]
+    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError):
+        return None
+    return int(state["step"]) if state["identity"] == identity else None
+
+
+def draw_proof_tiles(model: ScoringModel, drawer: TileDrawer, config: TrainConfig) -> NDArray[np.generic]:
+    """Raw tiles [n, t, t] or [n, t, t, C] of held-out images, every second one with a bright square of 9 px in its middle."""
+    size = config.tile.train_size
+    if config.network.kind == "repair":
+        smallest = min(n for image in drawer.images.padded for n in image.shape[:2])
+        size = min(PROOF_SIZE, smallest - smallest % model.network.stride)
+    rng = np.random.default_rng(PROOF_SEED)
+    tiles = []
+    for i in range(PROOF_TILES):
+        image = drawer.images.padded[int(rng.integers(len(drawer.images.padded)))]
+        y, x = (int(rng.integers(0, n - size + 1)) for n in image.shape[:2])
+        tile = image[y : y + size, x : x + size].copy()
+        if i % 2:
+            middle = size // 2
+            tile[middle - 4 : middle + 5, middle - 4 : middle + 5] = image.max()
+        tiles.append(tile)
+    return np.stack(tiles)
+
+
+def write_curve(path: Path, curve: list[dict[str, float]]) -> None:
+    """training.csv: one row every few steps, the validation loss where it was measured."""
+    columns: list[str] = []
+    for row in curve:
+        columns += [name for name in row if name not in columns]
+    with write_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in row.items()} for row in curve)

@@ -1,0 +1,156 @@
+"""The settings of a training, checked: one place for every default, and a clear word for every mistake.
+
+`configs/default.yaml` shows the same values with a comment each; a test keeps the two alike.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from flawmap.tiling.errors import UsageError
+
+LossName = Literal["charbonnier", "l1", "mse", "bce", "ssim"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TileSettings(_Section):
+    size: int | None = Field(None, ge=32)
+    overlap: int | None = Field(None, ge=0)
+    border: int = Field(48, ge=0)
+    train_size: int = Field(128, ge=32)
+
+
+class NetworkSettings(_Section):
+    kind: Literal["repair", "autoencoder"] = "repair"
+    channels: tuple[int, ...] = Field((24, 48, 72), min_length=2, max_length=6)
+    latent_size: int = Field(64, ge=1)
+
+
+class LearningSettings(_Section):
+    loss: LossName = "charbonnier"
+    gradient_weight: float = Field(0.5, ge=0)
+    head_weight: float = Field(5.0, ge=0)
+    steps: int = Field(3000, ge=1)
+    minutes: float | None = Field(None, gt=0)
+    batch_size: int = Field(16, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    patience: int = Field(8, ge=1)
+    validate_every: int = Field(200, ge=1)
+    checkpoint_every: int = Field(100, ge=1)
+    seed: int = Field(0, ge=0)
+    cache_gib: float = Field(4.0, gt=0)
+
+
+class DamageSettings(_Section):
+    untouched_share: float = Field(0.35, ge=0, le=1)
+    most_per_tile: int = Field(5, ge=1)
+    border_share: float = Field(0.15, ge=0, le=1)
+    hard_share: float = Field(0.3, ge=0, le=1)
+    hard_untouched_share: float = Field(0.7, ge=0, le=1)
+
+
+class VariationSettings(_Section):
+    flips: bool = True
+    brightness: float = Field(0.02, ge=0, le=0.5)
+    contrast: float = Field(0.05, ge=0, le=0.5)
+
+
+class SplitSettings(_Section):
+    calibrate_share: float = Field(0.25, gt=0, lt=1)
+    standardise_share: float = Field(0.1, gt=0, lt=1)
+
+
+class TrainConfig(_Section):
+    """Everything that decides what a training gives, apart from the images."""
+
+    product: str = "product"
+    tile: TileSettings = TileSettings()
+    network: NetworkSettings = NetworkSettings()
+    learning: LearningSettings = LearningSettings()
+    damage: DamageSettings = DamageSettings()
+    variation: VariationSettings = VariationSettings()
+    split: SplitSettings = SplitSettings()
+    false_alarms: float = Field(0.1, gt=0, le=100)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.learning.loss in ("bce", "ssim") and self.network.kind == "repair":
+            # Both need values in 0..1, which only the autoencoder's last layer promises.
+            raise ValueError(
+                f"`learning.loss` (={self.learning.loss}) needs `network.kind` (=repair) to be autoencoder"
+            )
+        return self
+
+
+def load_config(path: Path | None = None, overrides: list[str] | None = None) -> TrainConfig:
+    """Reads a YAML file (the defaults where it is silent) and applies `key=value` overrides such as `learning.steps=500`.
+
+    Raises:
+        UsageError: names the key, its value and the rule; for an unknown key also the nearest known one.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(f"`--config` (={path}) cannot be read: {error.strerror}") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"`--config` (={path}) is not valid YAML: {str(error).splitlines()[0]}") from None
+        if loaded is not None and not isinstance(loaded, dict):
+            raise UsageError(f"`--config` (={path}) must hold settings as `key: value`, not {type(loaded).__name__}")
+        values = loaded or {}
+    for override in overrides or []:
+        _apply(values, override)
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(_explain(error)) from None
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key.strip():
+        raise UsageError(f"`--set` (={override}) must have the form key=value, for example learning.steps=500")
+    *sections, name = key.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"`--set` (={override}): `{section}` is a value, not a section")
+    try:
+        values[name] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UsageError(f"`--set` (={override}): the value is not valid YAML") from None
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first thing that is wrong."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    key = ".".join(place)
+    if first["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.0)
+        return f"unknown setting `{key}`: did you mean `{nearest[0]}`?"
+    message = first["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    return f"`{key}` (={first['input']}): {message[0].lower()}{message[1:]}"
+
+
+def known_keys() -> list[str]:
+    """Every setting by its dotted name."""
+    return list(flatten(TrainConfig().model_dump()))
+
+
+def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,83 @@
+"""Synthetic damage: what the repair network learns to undo and the head learns to see.
+
+A few small, local changes a tile, in contrast relative to what the product shows around them: a mark of three local standard
+deviations is as visible on cloth as on ground steel. Related work: Zavrtanik et al., DRAEM (ICCV 2021), pasted textures; Li et
+al., CutPaste (CVPR 2021), pasted pieces of good images. Here most damage is a plain change of grey level, as stains, dents,
+scratches and dust are.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.training import shapes
+from flawmap.training.config import DamageSettings
+
+Tile = NDArray[np.float32]  # [H, W, C], normalised
+SURROUNDINGS = 4  # px around a damage that count as its neighbourhood
+VISIBLE = 0.8  # local standard deviations by which a damaged pixel differs at least
+DRAW_SHAPE: tuple[Callable[[np.random.Generator], shapes.Patch], ...] = (
+    shapes.dot,
+    shapes.scratch,
+    shapes.blob,
+    shapes.polygon,
+    shapes.rectangle,
+    shapes.coarse_noise,
+)
+SHAPE_SHARES = (0.35, 0.25, 0.16, 0.08, 0.08, 0.08)
+
+
+def damage_tile(
+    rng: np.random.Generator, tile: Tile, donor: Tile, noise: float, settings: DamageSettings
+) -> tuple[Tile, NDArray[np.bool_]]:
+    """Damages a copy of `tile` in 1 to `most_per_tile` places.
+
+    Args:
+        tile: what is damaged, float32 [H, W, C], normalised.
+        donor: another good tile of the same shape, to take foreign pieces from.
+        noise: standard deviation of the sensor's noise, normalised: no contrast is measured in less.
+
+    Returns:
+        the damaged tile and a mask [H, W], true where a pixel visibly changed.
+    """
+    damaged = tile.copy()
+    mask = np.zeros(tile.shape[:2], np.bool_)
+    for _ in range(int(rng.integers(1, settings.most_per_tile + 1))):
+        opacity = DRAW_SHAPE[rng.choice(len(DRAW_SHAPE), p=SHAPE_SHARES)](rng)
+        _apply(rng, damaged, mask, donor, opacity, noise)
+    return damaged, mask
+
+
+def _apply(
+    rng: np.random.Generator, damaged: Tile, mask: NDArray[np.bool_], donor: Tile, opacity: shapes.Patch, noise: float
+) -> None:
+    """Draws one damage at a random place, which may lie partly outside the tile."""
+    height, width = damaged.shape[:2]
+    rows, columns = opacity.shape
+    y, x = int(rng.integers(1 - rows // 2, height - rows // 2)), int(rng.integers(1 - columns // 2, width - columns // 2))
+    y0, x0, y1, x1 = max(0, y), max(0, x), min(height, y + rows), min(width, x + columns)
+    opacity = opacity[y0 - y : y1 - y, x0 - x : x1 - x, None] * np.float32(rng.uniform(0.3, 1))
+    around = damaged[max(0, y0 - SURROUNDINGS) : y1 + SURROUNDINGS, max(0, x0 - SURROUNDINGS) : x1 + SURROUNDINGS]
+    mean = around.mean(axis=(0, 1))
+    deviation = np.maximum(around.std(axis=(0, 1)), noise)
+    here = damaged[y0:y1, x0:x1]
+    filled = here + opacity * (_filling(rng, here, donor, mean, deviation) - here)
+    change = np.abs(filled - here).max(axis=2)
+    mask[y0:y1, x0:x1] |= change > VISIBLE * deviation.min()
+    damaged[y0:y1, x0:x1] = filled
+
+
+def _filling(rng: np.random.Generator, here: Tile, donor: Tile, mean: Tile, deviation: Tile) -> Tile:
+    """What stands in the damaged place: three in five a level of its own, else a foreign piece or the content shifted."""
+    kind = rng.random()
+    sign = rng.choice(np.float32([-1, 1]))
+    if kind < 0.6:
+        contrast = sign * np.float32(shapes.log_uniform(rng, 1.5, 10))
+        grain = rng.standard_normal(here.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.7))
+        return (mean + deviation * (contrast + grain)).astype(np.float32)  # type: ignore[no-any-return]
+    if kind < 0.8:
+        y = int(rng.integers(0, donor.shape[0] - here.shape[0] + 1))
+        x = int(rng.integers(0, donor.shape[1] - here.shape[1] + 1))
+        return donor[y : y + here.shape[0], x : x + here.shape[1]]
+    return (here + deviation * sign * np.float32(rng.uniform(1, 6))).astype(np.float32)  # type: ignore[no-any-return]

@@ -1,0 +1,223 @@
+"""Trains a model on a list of good images: from files to a checkpoint that `export` turns into a bundle."""
+
+import logging
+import signal
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import EarlyStopping
+from torch.utils.data import DataLoader
+
+from flawmap.tiling.errors import DeviceError, UsageError
+from flawmap.training import checkpoint as checkpoints
+from flawmap.training.config import TrainConfig
+from flawmap.training.good_images import (
+    GoodImages,
+    Normalisation,
+    measure_noise,
+    measure_normalisation,
+    read_good_images,
+)
+from flawmap.training.learner import Learner
+from flawmap.training.pictures import write_training_picture
+from flawmap.training.scoring import ScoringModel, Standardisation, build_network, evidence_of_tiles
+from flawmap.training.split import Split, split_images
+from flawmap.training.tile_batches import TileBatch, TileBatches, TileDrawer
+
+VALIDATION_BATCHES = 6
+VALIDATION_SEED = 1_000_003  # far from every training step's seed
+STANDARDISE_PIXELS = 5_000_000  # good pixels are enough to know one in 100,000
+
+
+class Report(Protocol):
+    """Told how far the training is: a share in 0..1 and a few words."""
+
+    def __call__(self, progress: float, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What stands before the first step."""
+
+    split: Split
+    train: GoodImages
+    held_out: GoodImages
+    normalisation: Normalisation
+    noise: float
+
+
+def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, report: Report) -> Path:
+    """Trains on the good images `paths` and returns the checkpoint file, `work`/model.ckpt.
+
+    A training that was killed goes on from `work`/resume.ckpt if the settings and the images are still the same.
+
+    Raises:
+        UsageError: too few images, images that differ, a tile size the network cannot take.
+        DeviceError: `device` is cuda and there is none.
+        ImageError: a good image cannot be read.
+    """
+    accelerator = choose_accelerator(device)
+    cv2.setNumThreads(0)  # OpenCV's thread pool beside torch's makes a step 15 times slower
+    pl.seed_everything(config.learning.seed, verbose=False)
+    work.mkdir(parents=True, exist_ok=True)
+    prepared = _prepare(paths, config, report)
+    model = _new_model(prepared, config)
+    drawer = TileDrawer(prepared.train, prepared.normalisation, prepared.noise, config)
+    resume_file = work / "resume.ckpt"
+    learner = Learner(model, config, drawer, resume_file, report)
+    held_out_drawer = TileDrawer(prepared.held_out, prepared.normalisation, prepared.noise, config)
+    _fit(learner, held_out_drawer, resume_file, _identity(paths, config), accelerator)
+    model.cpu().eval()
+    report(1.0, "measuring what good pixels show")
+    standardisation = _standardise(model, prepared.held_out, config)
+    model = ScoringModel(model.network, prepared.normalisation, standardisation, prepared.train.dtype).eval()
+    proof = checkpoints.draw_proof_tiles(model, held_out_drawer, config)
+    write_training_picture(work / "training.png", learner.curve, model, held_out_drawer)
+    checkpoints.write_curve(work / "training.csv", learner.curve)
+    checkpoints.save(work / "model.ckpt", model, config, prepared.split, proof, _provenance(prepared, learner))
+    resume_file.unlink(missing_ok=True)
+    return work / "model.ckpt"
+
+
+def choose_accelerator(device: str) -> str:
+    """Lightning's word for `device` (auto, cpu or cuda)."""
+    has_cuda = torch.cuda.is_available()
+    if device == "cuda" and not has_cuda:
+        raise DeviceError(f"`--device` (=cuda) is not available here: torch {torch.__version__} finds no CUDA device")
+    return "gpu" if has_cuda and device != "cpu" else "cpu"
+
+
+def _prepare(paths: list[Path], config: TrainConfig, report: Report) -> Prepared:
+    split = split_images(paths, config.split, config.learning.seed)
+    network = build_network(config, 1)
+    _check_tiles(config, network.stride)
+    reading: dict[str, Any] = {
+        "tile_size": config.tile.train_size,
+        "multiple": network.stride,
+        "border": config.tile.border if config.network.kind == "repair" else 0,
+    }
+    order = np.random.default_rng(config.learning.seed).permutation(len(split.train))
+    images = read_good_images(
+        [split.train[i] for i in order],
+        cache_gib=config.learning.cache_gib,
+        report=lambda done, total: report(0.0, f"read {done} of {total} good images"),
+        **reading,
+    )
+    if images.left_out:
+        report(0.0, f"{images.left_out} of {len(order)} images left out: `learning.cache_gib` is full")
+    held_out = read_good_images(split.standardise, cache_gib=config.learning.cache_gib / 4, **reading)
+    if config.network.kind == "repair":
+        normalisation = measure_normalisation(images)
+    else:  # the autoencoder's last layer gives 0..1
+        full_scale = float(np.iinfo(images.dtype).max) if images.dtype.kind == "u" else 1.0
+        normalisation = Normalisation((0.0,) * images.channels, (full_scale,) * images.channels)
+    return Prepared(split, images, held_out, normalisation, measure_noise(images, normalisation))
+
+
+def _check_tiles(config: TrainConfig, stride: int) -> None:
+    for name, size in (("tile.train_size", config.tile.train_size), ("tile.border", config.tile.border)):
+        if size % stride:
+            raise UsageError(f"`{name}` (={size}) must be a multiple of the network's stride (={stride})")
+
+
+def _new_model(prepared: Prepared, config: TrainConfig) -> ScoringModel:
+    network = build_network(config, prepared.train.channels)
+    network = network.to(memory_format=torch.channels_last)  # a fifth faster on a CPU, faster still on a GPU
+    return ScoringModel(network, prepared.normalisation, None, prepared.train.dtype)
+
+
+def _identity(paths: list[Path], config: TrainConfig) -> str:
+    """Same settings and same files: a killed training may go on. Minutes may be added to."""
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return repr((config.model_dump(exclude={"learning": {"minutes", "steps"}}), files))
+
+
+def _fit(
+    learner: Learner, held_out: TileDrawer, resume_file: Path, identity: str, accelerator: str
+) -> None:
+    settings = learner.config.learning
+    first_step = checkpoints.resumable_step(resume_file, identity)
+    learner.identity = identity
+    batches = TileBatches(learner.drawer, settings.seed, settings.batch_size, first_step or 0)
+    proof: list[TileBatch] = [
+        held_out.batch((VALIDATION_SEED, i), settings.batch_size) for i in range(VALIDATION_BATCHES)
+    ]
+    for logger in ("pytorch_lightning", "lightning.pytorch", "pytorch_lightning.utilities.rank_zero"):
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        precision="16-mixed" if accelerator == "gpu" else "32-true",
+        max_epochs=-1,
+        val_check_interval=settings.validate_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        callbacks=[EarlyStopping("validation_loss", patience=settings.patience)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=1.0,
+    )
+    with warnings.catch_warnings():
+        # Lightning advises more loader processes; batches are drawn in this one so that hard places reach them at once.
+        warnings.simplefilter("ignore")
+        _run(
+            trainer,
+            learner,
+            DataLoader(batches, batch_size=None),
+            DataLoader(proof, batch_size=None),  # type: ignore[arg-type]
+            ckpt_path=str(resume_file) if first_step is not None else None,
+            weights_only=True if first_step is not None else None,
+        )
+
+
+def _run(trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+    """Lightning ends the whole process on Ctrl-C; the caller decides that here."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(*args, **kwargs)
+    except SystemExit:
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from None
+
+
+def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -> Standardisation:
+    """Scores random tiles of held-out good images until one pixel in 100,000 is known."""
+    rng = np.random.default_rng(config.learning.seed)
+    margin = 0
+    size = config.tile.train_size
+    if config.network.kind == "repair":
+        size, margin = max(size, min(512, *(n for i in images.padded for n in i.shape[:2]))), 24
+    size -= size % model.network.stride
+    n_pixels = min(STANDARDISE_PIXELS, sum(image.shape[0] * image.shape[1] for image in images.padded))
+    n_tiles = max(4, n_pixels // (size - 2 * margin) ** 2)
+
+    def tiles() -> Any:
+        for _ in range(n_tiles):
+            image = images.padded[int(rng.integers(len(images.padded)))]
+            y, x = (int(rng.integers(0, n - size + 1)) for n in image.shape[:2])
+            yield image[y : y + size, x : x + size]
+
+    return Standardisation.measure(evidence_of_tiles(model, tiles(), margin))
+
+
+def _provenance(prepared: Prepared, learner: Learner) -> dict[str, Any]:
+    return {
+        "images_trained_on": len(prepared.train.paths),
+        "images_standardised_on": len(prepared.held_out.paths),
+        "images_held_out_to_calibrate": len(prepared.split.calibrate),
+        "training_steps": learner.schedule.step,
+        "training_seconds": round(learner.schedule.seconds, 1),
+        "sensor_noise": round(prepared.noise, 4),
+        "torch": str(torch.__version__),
+    }
+
+

@@ -1,0 +1,119 @@
+"""Good images in memory, padded as inspection pads them, with the statistics that everything else is measured in."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.images import describe, read_image
+
+READERS = 4
+SAMPLED_PIXELS = 1 << 20  # an image, for mean and standard deviation
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Maps pixel values to about zero mean and unit variance, channel by channel: (value - mean) / std."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def apply(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+        """[..., H, W] or [..., H, W, C] of any dtype -> float32 of the same shape."""
+        mean, std = np.float32(self.mean), np.float32(self.std)
+        if len(self.mean) == 1:
+            mean, std = mean[0], std[0]
+        return (pixels.astype(np.float32) - mean) / std  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class GoodImages:
+    """Padded images [H, W] or [H, W, C] of one dtype and channel count; `left_out` did not fit the memory allowed."""
+
+    paths: list[Path]
+    padded: list[NDArray[np.generic]]
+    border: int
+    left_out: int
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        return self.padded[0].dtype
+
+    @property
+    def channels(self) -> int:
+        return 1 if self.padded[0].ndim == 2 else self.padded[0].shape[2]
+
+
+def read_good_images(
+    paths: list[Path],
+    *,
+    tile_size: int,
+    multiple: int,
+    border: int,
+    cache_gib: float,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> GoodImages:
+    """Reads images in parallel until `cache_gib` GiB are full; the caller shuffles `paths` if the order should not decide.
+
+    Raises:
+        ImageError: an image cannot be read. A training set is not a production folder: nothing is skipped in silence.
+        UsageError: images differ in dtype or channels.
+    """
+    budget = int(cache_gib * 2**30)
+    padded: list[NDArray[np.generic]] = []
+    with ThreadPoolExecutor(READERS) as pool:
+        for start in range(0, len(paths), READERS):
+            for path, image in zip(paths[start:], pool.map(read_image, paths[start : start + READERS]), strict=False):
+                _check_alike(paths[0], padded[0] if padded else image, path, image)
+                grid = TileGrid(*image.shape[:2], tile_size, 0, multiple=multiple, border=border)
+                padded.append(grid.pad(image))
+                budget -= padded[-1].nbytes
+            report(len(padded), len(paths))
+            if budget <= 0:
+                break
+    return GoodImages(paths[: len(padded)], padded, border, left_out=len(paths) - len(padded))
+
+
+def _check_alike(
+    first_path: Path, first: NDArray[np.generic], path: Path, image: NDArray[np.generic]
+) -> None:
+    if describe(first) != describe(image):
+        raise UsageError(
+            f"good images differ: {first_path} is {describe(first)}, {path} is {describe(image)}; "
+            "a bundle is trained on one channel count and bit depth"
+        )
+
+
+def measure_normalisation(images: GoodImages) -> Normalisation:
+    """Mean and standard deviation over a regular sample of all images' pixels."""
+    samples = []
+    for image in images.padded:
+        step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / SAMPLED_PIXELS)))
+        samples.append(image[::step, ::step].reshape(-1, images.channels))
+    values = np.concatenate(samples).astype(np.float64)
+    std = values.std(axis=0)
+    # A constant channel (a blank sheet) keeps its values: one grey level is then one unit.
+    return Normalisation(tuple(values.mean(axis=0).tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
+
+
+def measure_noise(images: GoodImages, normalisation: Normalisation) -> float:
+    """Standard deviation of the sensor's noise in normalised units.
+
+    After Immerkaer, "Fast noise variance estimation", CVIU 64 (1996), with the median instead of the mean, so that
+    texture and edges count little.
+    """
+    kernel = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
+    estimates = []
+    for image in images.padded[:8]:
+        rows, columns = (min(1024, n) for n in image.shape[:2])
+        y, x = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+        centre = normalisation.apply(image[y : y + rows, x : x + columns])
+        response = np.abs(cv2.filter2D(centre, cv2.CV_32F, kernel))
+        estimates.append(float(np.median(response)) / 0.6745)
+    return float(np.median(estimates))

@@ -1,0 +1,133 @@
+"""The Lightning module: one training step you can read, the schedule, and what a resumed training needs to know."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from flawmap.training import losses
+from flawmap.training.config import TrainConfig
+from flawmap.training.hard_places import find_hard_places
+from flawmap.training.schedule import Schedule
+from flawmap.training.scoring import ScoringModel
+from flawmap.tiling.whole_file import write_whole
+from flawmap.training.tile_batches import HardPlace, TileBatch, TileDrawer
+
+MINING_AT = (0.4, 0.6, 0.8)  # of the run
+MINING_SHARE = 0.04  # of the seconds so far, each time
+LOG_EVERY = 20  # steps
+
+
+class Learner(pl.LightningModule):
+    """Trains `model.network` on the batches of `drawer`; `resume_file` is where a killed training goes on from."""
+
+    def __init__(
+        self,
+        model: ScoringModel,
+        config: TrainConfig,
+        drawer: TileDrawer,
+        resume_file: Path,
+        report: Callable[[float, str], None],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.drawer = drawer
+        self.resume_file = resume_file
+        self.report = report
+        self.schedule = Schedule(config.learning.steps, config.learning.minutes)
+        self.curve: list[dict[str, float]] = []
+        self.minings = 0
+        self.identity = ""  # of the settings and images, for the one who resumes
+
+    def losses(self, batch: TileBatch) -> dict[str, Tensor]:
+        """Every term of the loss and their weighted sum `loss`, scalars."""
+        settings = self.config.learning
+        if not self.model.has_head:
+            # The baseline learns what tutorials teach: give back the good tile it was shown.
+            reconstruction = self.model.network(batch.good)
+            clean = losses.pixel_loss(settings.loss, reconstruction, batch.good).mean()
+            return {"clean": clean, "loss": clean}
+        repaired, logit = self.model.network(batch.damaged)
+        cost = losses.pixel_loss(settings.loss, repaired, batch.good)
+        damaged, clean = losses.balanced_mean(cost, batch.mask)
+        gradient = losses.gradient_loss(repaired, batch.good)
+        head = losses.focal_loss(logit, batch.mask)
+        total = damaged + clean + settings.gradient_weight * gradient + settings.head_weight * head
+        return {"damaged": damaged, "clean": clean, "gradient": gradient, "head": head, "loss": total}
+
+    def on_train_start(self) -> None:
+        # The clock starts when the first batch does, not when the images were read.
+        self.schedule = Schedule(
+            self.schedule.steps, self.schedule.minutes, self.schedule.step, self.schedule.seconds_before
+        )
+
+    def on_train_batch_start(self, batch: TileBatch, batch_idx: int) -> None:
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.config.learning.learning_rate * self.schedule.rate()
+
+    def training_step(self, batch: TileBatch, batch_idx: int) -> Tensor:
+        terms = self.losses(batch)
+        if self.schedule.step % LOG_EVERY == 0:
+            self._log(terms)
+        return terms["loss"]
+
+    def on_train_batch_end(self, outputs: Any, batch: TileBatch, batch_idx: int) -> None:
+        self.schedule.step += 1
+        progress = self.schedule.progress
+        if self.minings < len(MINING_AT) and progress >= MINING_AT[self.minings] and self.model.has_head:
+            self.minings += 1
+            self._mine()
+        if progress >= 1:
+            self.trainer.should_stop = True
+        if progress >= 1 or self.schedule.step % self.config.learning.checkpoint_every == 0:
+            with write_whole(self.resume_file) as temporary:
+                self.trainer.save_checkpoint(temporary)
+
+    def validation_step(self, batch: TileBatch, batch_idx: int) -> None:
+        self.log("validation_loss", self.losses(batch)["loss"], batch_size=len(batch.good))
+
+    def on_validation_epoch_end(self) -> None:
+        if self.curve:
+            self.curve[-1]["validation_loss"] = float(self.trainer.callback_metrics["validation_loss"])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        settings = self.config.learning
+        return torch.optim.AdamW(self.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["flawmap"] = {
+            "identity": self.identity,
+            "step": self.schedule.step,
+            "seconds": self.schedule.seconds,
+            "curve": self.curve,
+            "minings": self.minings,
+            "hard_places": [asdict(place) for place in self.drawer.hard_places],
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        state = checkpoint["flawmap"]
+        self.schedule.step, self.schedule.seconds_before = state["step"], state["seconds"]
+        self.curve, self.minings = state["curve"], state["minings"]
+        self.drawer.hard_places = [HardPlace(**place) for place in state["hard_places"]]
+
+    def _log(self, terms: dict[str, Tensor]) -> None:
+        row = {"step": float(self.schedule.step), "seconds": round(self.schedule.seconds, 1)}
+        row["learning_rate"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        row |= {name: float(value.detach()) for name, value in terms.items()}
+        self.curve.append(row)
+        self.report(self.schedule.progress, f"step {self.schedule.step}, loss {row['loss']:.3f}")
+
+    def _mine(self) -> None:
+        """Collects what the model takes for damage on good images; from now on it is shown there often."""
+        until = time.monotonic() + MINING_SHARE * self.schedule.seconds
+        training = self.model.training
+        rng = (self.config.learning.seed, self.minings)
+        self.drawer.hard_places += find_hard_places(self.model.eval(), self.drawer.images, rng, until)
+        self.model.train(training)
+        self.report(self.schedule.progress, f"{len(self.drawer.hard_places)} hard places on good images")

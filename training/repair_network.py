@@ -1,0 +1,87 @@
+"""The default model: a U-Net that learns to repair synthetic damage, and a second one that says where the damage was.
+
+A bottleneck autoencoder meets one dilemma: wide, it reproduces the defect; narrow, it blurs the good. Here nothing is squeezed:
+skips carry every detail, and the task itself (give back the undamaged tile) keeps defects out. The pair follows Zavrtanik,
+Kristan and Skocaj, "DRAEM - A discriminatively trained reconstruction embedding for surface anomaly detection", ICCV 2021; the
+stem is a pixel unshuffle (Shi et al., CVPR 2016), which halves the size and loses nothing of a 5 px dot.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from flawmap.training.blocks import convolution, double_convolution
+
+UNSHUFFLE = 2
+
+
+class RepairUNet(nn.Module):
+    """U-Net on a pixel-unshuffled input.
+
+    Skips are added, not concatenated, and each level has one convolution on the way up: half the work of the usual U-Net,
+    because the way up at the finest level is what costs.
+
+    Args:
+        n_in, n_out: channels of the input and of the output.
+        channels: channels a level, finest first; each further level halves the size once more.
+    """
+
+    def __init__(self, n_in: int, n_out: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        wide = [n_in * UNSHUFFLE**2, *channels]
+        narrow = list(reversed(channels))
+        self.unshuffle = nn.PixelUnshuffle(UNSHUFFLE)
+        self.down = nn.ModuleList(double_convolution(a, b) for a, b in zip(wide[:-1], wide[1:], strict=True))
+        self.pool = nn.MaxPool2d(2)
+        self.project = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(narrow[:-1], narrow[1:], strict=True))
+        self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
+        self.up = nn.ModuleList(convolution(n, n) for n in narrow[1:])
+        self.last = nn.Conv2d(channels[0], n_out * UNSHUFFLE**2, 1)
+        self.shuffle = nn.PixelShuffle(UNSHUFFLE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, n_in, H, W] -> [N, n_out, H, W]; H and W multiples of the stride."""
+        x = self.unshuffle(x)  # [N, 4 n_in, H/2, W/2]
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(x if level == 0 else self.pool(x))
+            skips.append(x)
+        skips.pop()
+        for project, block in zip(self.project, self.up, strict=True):
+            x = block(self.upsample(project(x)) + skips.pop())
+        return self.shuffle(self.last(x))  # type: ignore[no-any-return]
+
+
+class RepairNetwork(nn.Module):
+    """Repairs a tile, then says per pixel how likely it was damaged.
+
+    Args:
+        n_channels: channels of the image.
+        channels: channels a level of both U-Nets.
+    """
+
+    def __init__(self, n_channels: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.stride = UNSHUFFLE * 2 ** (len(channels) - 1)
+        self.receptive_field = 2 * receptive_field(len(channels))
+        self.repair = RepairUNet(n_channels, n_channels, channels)
+        self.head = RepairUNet(2 * n_channels, 1, channels)
+
+    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised tiles [N, C, H, W] -> repaired tiles [N, C, H, W], damage logit [N, 1, H, W]."""
+        # The U-Net gives the change, not the picture: an untouched tile is repaired perfectly by giving zero.
+        repaired = tiles + self.repair(tiles)
+        logit = self.head(torch.cat([tiles, repaired.detach()], dim=1))
+        return repaired, logit
+
+
+def receptive_field(n_levels: int) -> int:
+    """Width in px of what one U-Net output pixel can depend on, rounded up to its stride.
+
+    A level at 1/s of the size has two 3x3 convolutions going down and, but for the last level, one going up, each reaching
+    s px to both sides; pooling and the block that the pixel lies in add one stride at most to each side.
+    """
+    reach = 0
+    for level in range(n_levels):
+        reach += UNSHUFFLE * 2**level * (2 if level == n_levels - 1 else 3)
+    stride = UNSHUFFLE * 2 ** (n_levels - 1)
+    return 2 * (reach + stride + -(reach + stride) % stride)

@@ -1,0 +1,114 @@
+"""Batches of damaged and undamaged tiles, drawn anew for every step.
+
+A batch is a function of the seed, the step and the hard places found so far: a training that was killed and resumed sees the
+batches that an undisturbed one would have seen.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from flawmap.training.config import TrainConfig
+from flawmap.training.damage import damage_tile
+from flawmap.training.good_images import GoodImages, Normalisation
+from flawmap.training.variation import Variation
+
+
+@dataclass(frozen=True)
+class HardPlace:
+    """A spot on a good image that the model takes for damage: image index, pixel in the padded image."""
+
+    image: int
+    y: int
+    x: int
+
+
+class TileBatch(NamedTuple):
+    """Normalised tiles: `damaged` is the input, `good` the target, float32 [N, C, H, W]; `mask` float32 [N, 1, H, W] in {0, 1}."""
+
+    damaged: Tensor
+    good: Tensor
+    mask: Tensor
+
+
+class TileDrawer:
+    """Draws single tiles from padded good images."""
+
+    def __init__(self, images: GoodImages, normalisation: Normalisation, noise: float, config: TrainConfig) -> None:
+        self.images = images
+        self.normalisation = normalisation
+        self.noise = noise
+        self.size = config.tile.train_size
+        self.settings = config.damage
+        dtype = images.dtype
+        full_scale = np.iinfo(dtype).max if dtype.kind == "u" else max(float(i.max()) for i in images.padded)
+        self.variation = Variation(config.variation, max(float(full_scale), 1e-6))
+        self.hard_places: list[HardPlace] = []
+
+    def batch(self, seed: tuple[int, ...], n_tiles: int) -> TileBatch:
+        """`n_tiles` tiles, the same for the same `seed` and hard places."""
+        rng = np.random.default_rng(seed)
+        self.variation.seed(int(rng.integers(1 << 31)))
+        damaged, good, masks = [], [], []
+        for _ in range(n_tiles):
+            hard = bool(self.hard_places) and rng.random() < self.settings.hard_share
+            tile = self._tile(rng, hard)
+            # Noise goes into input and target alike: the network is not asked to guess it away.
+            tile = tile + rng.standard_normal(tile.shape, dtype=np.float32) * np.float32(self.noise / 2)
+            untouched = self.settings.hard_untouched_share if hard else self.settings.untouched_share
+            if rng.random() < untouched:
+                bad, mask = tile, np.zeros(tile.shape[:2], np.bool_)
+            else:
+                bad, mask = damage_tile(rng, tile, self._tile(rng, hard=False), self.noise, self.settings)
+            damaged.append(bad)
+            good.append(tile)
+            masks.append(mask[..., None])
+        return TileBatch(_stack(damaged), _stack(good), _stack(masks))
+
+    def _tile(self, rng: np.random.Generator, hard: bool) -> NDArray[np.float32]:
+        """One varied, normalised tile [H, W, C]."""
+        if hard:
+            place = self.hard_places[int(rng.integers(len(self.hard_places)))]
+            image = self.images.padded[place.image]
+            low = np.array([place.y, place.x]) - self.size + self.size // 4
+            y, x = low + rng.integers(0, self.size // 2, 2)
+        else:
+            image = self.images.padded[int(rng.integers(len(self.images.padded)))]
+            y, x = (int(rng.integers(0, n - self.size + 1)) for n in image.shape[:2])
+            if rng.random() < self.settings.border_share:
+                side = int(rng.integers(4))
+                offset = int(rng.integers(0, self.images.border + 1))
+                y = (offset, image.shape[0] - self.size - offset, y, y)[side]
+                x = (x, x, offset, image.shape[1] - self.size - offset)[side]
+        y = int(np.clip(y, 0, image.shape[0] - self.size))
+        x = int(np.clip(x, 0, image.shape[1] - self.size))
+        varied = self.normalisation.apply(self.variation(image[y : y + self.size, x : x + self.size]))
+        return varied if varied.ndim == 3 else varied[..., None]
+
+
+class TileBatches(IterableDataset[TileBatch]):
+    """Endless batches from `first_step` on, one a training step."""
+
+    def __init__(self, drawer: TileDrawer, seed: int, batch_size: int, first_step: int) -> None:
+        self.drawer = drawer
+        self.seed = seed
+        self.batch_size = batch_size
+        self.first_step = first_step
+
+    def __iter__(self) -> Iterator[TileBatch]:
+        step = self.first_step
+        while True:
+            yield self.drawer.batch((self.seed, step), self.batch_size)
+            step += 1
+
+
+def _stack(tiles: list[NDArray[np.generic]]) -> Tensor:
+    """Tiles [H, W, C] -> contiguous float32 [N, C, H, W]."""
+    stacked = np.stack(tiles).astype(np.float32).transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(stacked))
