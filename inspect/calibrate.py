@@ -1,0 +1,111 @@
+"""Calibration from good images alone: at which score does a good image show one false region, and at which one in a hundred?
+
+Regions are found on good images that training never saw, at a low threshold, by the very kernel that inspects. How often their
+peaks reach a score is counted as far as the images go and continued by a heavy tail: a light one promised 0.1 false
+regions an image and gave 1.3.
+
+The tail is a generalised Pareto distribution (Pickands 1975), fitted as Zhang and Stephens, "A new and efficient estimation
+method for the generalized Pareto distribution", Technometrics 51 (2009), with the weakly informative prior of Vehtari, Simpson,
+Gelman, Yao and Gabry, "Pareto smoothed importance sampling", JMLR 25 (2024), appendix G, which draws few peaks to the
+heavy side.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.export.calibration_record import Calibration, ParetoTail
+from flawmap.inspect.pipeline import FRAGMENT_REACH, Heatmap
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.regions import find_regions
+
+KEPT_FRACTION = 1e-3  # of an image's pixels are kept, the hottest: enough to find its regions at `grow`
+GROW_FRACTION = 3e-5  # of good pixels lie above `grow`...
+GROW_PIXELS = 1000  # ...or so many of all good images together, where they are small
+TAIL_PEAKS = 100  # peaks at most that the tail is fitted to
+TAIL_SHARE = 0.25  # of all peaks at most
+SHAPE_FLOOR = 0.05  # a bounded tail would call a region impossible that a good part shows next week
+
+
+@dataclass(frozen=True)
+class HotPixels:
+    """The hottest pixels of one heatmap: flat indices and scores, everything at or above `level`."""
+
+    shape: tuple[int, int]
+    indices: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    level: float
+
+    @classmethod
+    def of(cls, heatmap: Heatmap) -> "HotPixels":
+        """Keeps a thousandth of `heatmap` (float32 [H, W])."""
+        flat = heatmap.ravel()
+        count = max(1, int(flat.size * KEPT_FRACTION))
+        level = float(np.partition(flat, flat.size - count)[flat.size - count])
+        indices = np.flatnonzero(flat >= level)
+        return cls(heatmap.shape, indices, flat[indices], level)
+
+    def peaks(self, grow: float) -> NDArray[np.float32]:
+        """Highest score of every region at or above `grow`."""
+        heatmap = np.full(self.shape, -np.inf, np.float32)
+        heatmap.ravel()[self.indices] = self.scores
+        return find_regions(heatmap, grow=grow, seed=grow, reach=FRAGMENT_REACH)["score_max"]
+
+
+def calibrate(heatmaps: Iterable[Heatmap], false_alarms: float) -> Calibration:
+    """Calibrates on the heatmaps (float32 [H, W]) of good images, drawn one at a time from an iterator."""
+    hot = [HotPixels.of(heatmap) for heatmap in heatmaps]
+    if not hot:
+        raise UsageError("calibration needs at least 1 good image")
+    n_pixels = sum(h.shape[0] * h.shape[1] for h in hot)
+    grow = _grow(hot, n_pixels)
+    peaks = np.sort(np.concatenate([h.peaks(grow) for h in hot]).astype(np.float64))
+    tail, counted = fit_tail(peaks, grow, len(hot))
+    return Calibration(
+        grow=grow,
+        n_images=len(hot),
+        n_regions=len(peaks),
+        megapixels_per_image=n_pixels / len(hot) / 1e6,
+        peaks=counted.tolist(),
+        tail=tail,
+        false_alarms=false_alarms,
+    )
+
+
+def _grow(hot: list[HotPixels], n_pixels: int) -> float:
+    """The score that a fixed fraction of good pixels exceeds."""
+    scores = np.sort(np.concatenate([h.scores for h in hot]))
+    count = int(np.clip(max(GROW_FRACTION * n_pixels, GROW_PIXELS), 1, len(scores)))
+    # An image hotter than the rest keeps only its own hottest thousandth: below that level its regions are not known.
+    return max(float(scores[len(scores) - count]), max(h.level for h in hot))
+
+
+def fit_tail(peaks: NDArray[np.float64], grow: float, n_images: int) -> tuple[ParetoTail, NDArray[np.float64]]:
+    """Splits ascending `peaks` (float64 [n]) into the counted ones and a tail fitted to the rest."""
+    n_tail = min(len(peaks), max(20, min(TAIL_PEAKS, int(len(peaks) * TAIL_SHARE))))
+    counted = peaks[: len(peaks) - n_tail]
+    threshold = max(grow, float(counted[-1])) if len(counted) else grow
+    shape, scale = fit_generalised_pareto(peaks[len(peaks) - n_tail :] - threshold)
+    return ParetoTail(threshold=threshold, rate=n_tail / n_images, shape=max(shape, SHAPE_FLOOR), scale=scale), counted
+
+
+def fit_generalised_pareto(excesses: NDArray[np.float64]) -> tuple[float, float]:
+    """Shape (positive: heavy tail) and scale of `excesses` (float64 [n], >= 0), by Zhang and Stephens with a prior."""
+    x = np.sort(excesses)
+    n = len(x)
+    spread = float(x.max())
+    if n < 5 or spread <= 0:  # too few to tell a shape: an exponential of the mean, made heavy by the prior's centre
+        return 0.5, max(float(x.mean()), 1e-3)
+    x = np.maximum(x, 1e-6 * spread)
+    m = 30 + int(np.sqrt(n))
+    quartile = x[int(n / 4 + 0.5) - 1]
+    theta = 1 / x[-1] + (1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))) / (3 * quartile)
+    shapes = np.log1p(-theta[:, None] * x).mean(axis=1)
+    log_likelihood = n * (np.log(-theta / shapes) - shapes - 1)
+    weights = 1 / np.exp(log_likelihood - log_likelihood[:, None]).sum(axis=1)
+    theta_hat = float((theta * weights).sum() / weights.sum())
+    shape = float(np.log1p(-theta_hat * x).mean())
+    scale = -shape / theta_hat
+    return (shape * n + 0.5 * 10) / (n + 10), scale

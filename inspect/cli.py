@@ -1,0 +1,252 @@
+"""The command line. Every command says what it does in one line, ends with the exit code of DESIGN section 4, and loads
+torch only where it trains or exports.
+"""
+
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
+
+DEMO_MINUTES = 5.0
+DEMO_IMAGES = {"train_good": 10, "test_good": 4, "test_defect": 6}
+DEMO_FALSE_ALARMS = 0.05  # four good images: at the usual 0.1 one demo in three would show a false alarm, as it should
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
+
+app = typer.Typer(
+    help="Finds tiny defects in huge industrial images, trained on good images only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+BundleOption = Annotated[Path, typer.Option("--model", "-m", help="Bundle that `flawmap train` wrote.")]
+BundleOutput = Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, openvino or tensorrt.")]
+FalseAlarms = Annotated[
+    float | None, typer.Option(help="False regions a good image may show on average; the bundle's own unless given.")
+]
+
+
+def main() -> None:
+    """Runs the command line; ends the process with its exit code."""
+    try:
+        app(standalone_mode=True)
+    except FlawmapError as error:
+        _say(f"flawmap: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say("flawmap: interrupted; what is done is kept, the same command goes on from there")
+        sys.exit(INTERRUPTED)
+
+
+@app.command()
+def train(
+    good_dir: Annotated[Path, typer.Argument(help="Folder of good images.")],
+    output: BundleOutput,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of settings.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="One setting, key=value; wins over the file.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Let the network learn so long at most.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Learns a product from good images and writes a finished bundle."""
+    overrides = list(settings or [])
+    if minutes is not None:
+        overrides.append(f"learning.minutes={minutes}")
+    _train(good_dir, output, config, overrides, device)
+
+
+@app.command()
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to calibrate.")],
+    good_dir: Annotated[Path, typer.Argument(help="Good images that training did not see.")],
+    false_alarms: Annotated[float, typer.Option(help="False regions a good image may show on average.")] = 0.1,
+    device: Device = "auto",
+) -> None:
+    """Learns from good images at which score a region is one false alarm in ten parts, or in a hundred."""
+    from flawmap.tiling.images import list_images
+
+    _calibrate(bundle, list_images(good_dir), false_alarms, device)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="model.ckpt that `flawmap train` left beside its bundle.")],
+    output: BundleOutput,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="The only batch the model takes; any, unless given.")] = None,
+) -> None:
+    """Writes a bundle again from a checkpoint, and calibrates it on the images that training held out."""
+    _export(checkpoint, output, batch_size, "auto")
+
+
+@app.command()
+def inspect(
+    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
+    model: BundleOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; an interrupted run goes on there.")],
+    device: Device = "auto",
+    false_alarms: FalseAlarms = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results in the output folder.")] = False,
+    fail_on_ng: Annotated[bool, typer.Option("--fail-on-ng", help="End with 1 if any image is NG.")] = False,
+    heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Write every heatmap as TIFF.")] = False,
+    workers: Annotated[int, typer.Option(help="Images read ahead in parallel.")] = 1,
+) -> None:
+    """Inspects images and writes verdicts, regions and a report."""
+    counts = _inspect(
+        paths, model, output, device=device, false_alarms=false_alarms, fresh=fresh, heatmaps=heatmaps, workers=workers
+    )
+    if counts["ERROR"]:
+        raise typer.Exit(ImageError.exit_code)
+    if fail_on_ng and counts["NG"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def evaluate(
+    run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` wrote.")],
+    truth: Annotated[Path, typer.Option(help="Dataset with test/ and ground_truth/ in the MVTec AD layout.")],
+) -> None:
+    """Compares a run with the truth: what was found, missed, and raised for nothing."""
+    from flawmap.inspect.evaluation.evaluate import evaluate
+    from flawmap.inspect.evaluation.summary import summary
+
+    metrics = evaluate(run_dir, truth)
+    print(summary(metrics))
+    print(run_dir / "metrics.json")
+
+
+@app.command()
+def report(run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` wrote.")]) -> None:
+    """Builds the page of a run again from its records."""
+    from flawmap.inspect.report.page import write_page
+
+    print(write_page(run_dir))
+
+
+@app.command()
+def doctor() -> None:
+    """Says what this machine can run, and what is wrong with it."""
+    from flawmap.inspect.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        print(f"{finding.level.upper():8} {finding.name}: {finding.text}")
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(2)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo makes.")] = Path("demo"),
+    surface: Annotated[str, typer.Option(help="metal, cloth or board.")] = "metal",
+    size: Annotated[int, typer.Option(help="Height and width of the images in px.")] = 5120,
+    minutes: Annotated[float, typer.Option(help="Let the network learn so long at most.")] = DEMO_MINUTES,
+) -> None:
+    """The whole way on generated images: draw a product, learn it, inspect it, report."""
+    from flawmap.inspect.evaluation.evaluate import evaluate
+    from flawmap.inspect.evaluation.summary import summary
+    from flawmap.inspect.progress import progress
+    from flawmap.sample_data.dataset import write_dataset
+
+    data, bundle, run = output / surface, output / f"{surface}.bundle", output / f"{surface}.run"
+    with progress("drawing images", sum(DEMO_IMAGES.values())) as step:
+        write_dataset(data, surface=surface, size=(size, size), report=lambda done, total: step(""), **DEMO_IMAGES)
+    settings = [f"learning.minutes={minutes}", f"product=sample {surface}", f"false_alarms={DEMO_FALSE_ALARMS}"]
+    _train(data / "train" / "good", bundle, None, settings, "auto")
+    _inspect([data / "test"], bundle, run, fresh=True)
+    print(summary(evaluate(run, data)))
+    print(f"Report: {(run / 'index.html').resolve()}")
+
+
+def _train(good_dir: Path, output: Path, config_file: Path | None, overrides: list[str], device: str) -> None:
+    """Good images in, finished bundle out; the checkpoint stays in `output`.work."""
+    from flawmap.tiling.images import list_images
+
+    paths = list_images(good_dir)
+    _need_training()
+    from flawmap.inspect.progress import progress
+    from flawmap.training.config import load_config
+    from flawmap.training.fit import train
+
+    config = load_config(config_file, overrides)
+    work = output.with_name(output.name + ".work")
+    with progress("learning", 100) as step:
+        percent = 0
+
+        def show(share: float, text: str) -> None:
+            nonlocal percent
+            while percent < int(share * 100):
+                percent += 1
+                step(text)
+
+        checkpoint = train(paths, config, work, device=device, report=show)
+    _export(checkpoint, output, None, device)
+
+
+def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str) -> None:
+    _need_training()
+    from flawmap.export.bundle_writer import write_bundle
+
+    written = write_bundle(checkpoint, output, batch_size=batch_size)
+    _say(
+        f"exported: torch and ONNX Runtime differ by {written.parity.largest_difference:.1g} at most, "
+        f"same {written.parity.n_regions} regions"
+    )
+    held_out = [path for path in written.held_out if path.is_file()]
+    if len(held_out) < len(written.held_out):
+        _say(f"not calibrated: images that training held out are gone, {written.held_out[0].parent} is not as it was")
+        return
+    _calibrate(output, held_out, written.false_alarms, device)
+
+
+def _calibrate(bundle: Path, paths: list[Path], false_alarms: float, device: str) -> None:
+    from flawmap.inspect.calibrate_bundle import calibrate_bundle
+    from flawmap.inspect.progress import progress
+
+    calibration = calibrate_bundle(bundle, paths, false_alarms, device=device, progress=progress)
+    print(f"Bundle: {bundle}, calibrated on {calibration.n_regions} regions of {calibration.n_images} good images")
+    note = calibration.few_images_note(false_alarms)
+    if note:
+        _say(f"note: {note}")
+
+
+def _inspect(
+    paths: list[Path],
+    bundle: Path,
+    run_dir: Path,
+    *,
+    device: str = "auto",
+    false_alarms: float | None = None,
+    fresh: bool = False,
+    heatmaps: bool = False,
+    workers: int = 1,
+) -> dict[str, int]:
+    """Inspects, says what came out, and returns the images by verdict."""
+    from flawmap.inspect.folder import inspect_folder
+    from flawmap.inspect.progress import progress
+
+    run = inspect_folder(
+        paths, bundle, run_dir, device=device, false_alarms=false_alarms, fresh=fresh, heatmaps=heatmaps, workers=workers,
+        progress=progress,
+    )
+    if run.device_note:
+        _say(f"note: {run.device_note}")
+    counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
+    print(f"{run.counts['images']} images on {run.device}: {counts}")
+    print(run_dir / "index.html")
+    return run.counts
+
+
+def _need_training() -> None:
+    """Says what is missing instead of a traceback where only inspection was installed."""
+    missing = [name for name in ("torch", "pytorch_lightning", "albumentations", "onnx", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"training is not installed here ({', '.join(missing)} missing): pip install 'flawmap[cpu,train]'")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

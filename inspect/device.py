@@ -1,0 +1,114 @@
+"""Which ONNX Runtime provider runs, and an honest word when it is not the one asked for.
+
+A session that cannot have CUDA falls back to the CPU in silence, even with fallback disabled: what was asked is
+compared with what the session says it got.
+"""
+
+import importlib.metadata
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+from flawmap.tiling.errors import DeviceError, UsageError
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+DEVICES = ("auto", *PROVIDERS)
+# What each provider falls back to for a single node it does not know; the first must be the one asked for.
+FALLBACKS = {"cpu": (), "cuda": ("cpu",), "openvino": ("cpu",), "tensorrt": ("cuda", "cpu")}
+# OpenVINO computes in bf16 on server CPUs unless told otherwise: other scores than the ones that were calibrated.
+PROVIDER_OPTIONS = {"openvino": {"device_type": "CPU", "precision": "FP32"}}
+
+# The line PC's console belongs to its operator: what goes wrong is raised, and onnxruntime says nothing beside it.
+onnxruntime.set_default_logger_severity(4)
+
+
+def available_devices() -> list[str]:
+    """The devices whose provider this onnxruntime was built with; it may still fail to start."""
+    built = onnxruntime.get_available_providers()
+    return [device for device, provider in PROVIDERS.items() if provider in built]
+
+
+def providers_for(device: str) -> list[tuple[str, dict[str, Any]]]:
+    """Providers and options of a session on `device`; DeviceError where onnxruntime lacks it, UsageError for a typo."""
+    if device not in PROVIDERS:
+        raise UsageError(f"`--device` (={device}) must be one of {', '.join(DEVICES)}")
+    built = available_devices()
+    if device not in built:
+        raise DeviceError(
+            f"`--device` (={device}) is not available here: the installed {installed_onnxruntime()} has no "
+            f"{PROVIDERS[device]} (it has {', '.join(built)}); {_remedy(device)}"
+        )
+    if device in ("cuda", "tensorrt"):
+        preload_cuda()
+    wanted = (device, *(name for name in FALLBACKS[device] if name in built))
+    return [(PROVIDERS[name], PROVIDER_OPTIONS.get(name, {})) for name in wanted]
+
+
+def check_device(session: onnxruntime.InferenceSession, device: str) -> None:
+    """DeviceError if `session` does not run on `device`."""
+    got = session.get_providers()[0]
+    if got != PROVIDERS[device]:
+        raise DeviceError(
+            f"`--device` (={device}) is not available here: onnxruntime fell back to {got}, because {why_no_gpu()}; "
+            "`flawmap doctor` tells more, and `--device auto` inspects on what is there"
+        )
+
+
+def preload_cuda() -> None:
+    """Loads the CUDA and cuDNN libraries that pip installed, which the system's loader does not look for."""
+    if hasattr(onnxruntime, "preload_dlls"):
+        # It prints what it cannot find to stdout; whether CUDA works is asked of the session afterwards.
+        with Path(os.devnull).open("w") as nowhere:
+            stdout, sys.stdout = sys.stdout, nowhere
+            try:
+                onnxruntime.preload_dlls()
+            finally:
+                sys.stdout = stdout
+
+
+def nvidia_driver() -> bool:
+    """Whether this machine has an NVIDIA driver."""
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def why_no_gpu() -> str:
+    """The likeliest reason why a GPU provider did not start."""
+    if not nvidia_driver():
+        return "this machine has no NVIDIA driver (no /proc/driver/nvidia, no nvidia-smi)"
+    return (
+        f"its CUDA or cuDNN libraries do not fit {installed_onnxruntime()} "
+        "(onnxruntime-gpu needs CUDA 13 from 1.27, CUDA 12 before)"
+    )
+
+
+def installed_onnxruntime() -> str:
+    """The distributions that provide `onnxruntime`, with versions: "onnxruntime-gpu 1.27.0"."""
+    found = onnxruntime_distributions()
+    return (
+        " and ".join(f"{name} {version}" for name, version in found.items()) or f"onnxruntime {onnxruntime.__version__}"
+    )
+
+
+def onnxruntime_distributions() -> dict[str, str]:
+    """Name -> version of every installed onnxruntime; two of them have overwritten each other's files."""
+    distributions = importlib.metadata.distributions()
+    found = {d.metadata["Name"]: d.version for d in distributions if d.metadata["Name"]}
+    return {name: found[name] for name in sorted(found) if name.lower().replace("_", "-").startswith("onnxruntime")}
+
+
+def _remedy(device: str) -> str:
+    if device in ("cuda", "tensorrt"):
+        return (
+            "with an NVIDIA GPU `pip uninstall onnxruntime` and `pip install 'flawmap[gpu]'` bring it, "
+            "without one inspect with `--device cpu`"
+        )
+    return f"`pip uninstall onnxruntime` and `pip install onnxruntime-{device}`, or inspect with `--device cpu`"

@@ -1,0 +1,119 @@
+"""One image of a folder: from what the reader threads decoded to its pictures and its record."""
+
+import time
+from pathlib import Path
+
+from flawmap.inspect.pipeline import Inspection, Pipeline
+from flawmap.inspect.read_ahead import Decoded, Image
+from flawmap.inspect.records import ImageRecord, RegionRecord
+from flawmap.inspect.report.pictures import write_heatmap, write_pictures
+from flawmap.inspect.run_folder import writing
+from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.errors import ImageError, InspectionStoppedError
+
+
+def inspect_image(
+    run_dir: Path,
+    decoded: Decoded,
+    pipeline: Pipeline,
+    thresholds: Thresholds,
+    *,
+    heatmaps: bool,
+    recycle: Inspection | None,
+) -> tuple[ImageRecord, Inspection | None]:
+    """(record, the inspection whose arrays the next image may use); the pictures are written, the record is not yet.
+
+    Whatever goes wrong with this image ends in a record with the verdict ERROR and the reason; only a run folder that
+    can no longer be written goes on to the caller, as InspectionStoppedError.
+    """
+    try:
+        if decoded.error is not None:
+            raise decoded.error
+        assert decoded.image is not None
+        inspection = pipeline.inspect(decoded.image, recycle=recycle)
+        return _record(run_dir, decoded, decoded.image, inspection, thresholds, heatmaps), inspection
+    except InspectionStoppedError:
+        raise
+    except ImageError as error:
+        reason = error.reason
+    except Exception as error:  # one image never stops the folder
+        reason = f"{type(error).__name__}: {error}"
+    return _error_record(decoded, reason, thresholds), recycle
+
+
+def _record(
+    run_dir: Path,
+    decoded: Decoded,
+    image: Image,
+    inspection: Inspection,
+    thresholds: Thresholds,
+    heatmaps: bool,
+) -> ImageRecord:
+    name = decoded.entry.name
+    regions = region_records(inspection, thresholds)
+    start = time.perf_counter()
+    with writing(run_dir):
+        overlay, pictures = write_pictures(
+            run_dir,
+            name,
+            image,
+            inspection.heatmap,
+            inspection.reconstruction,
+            regions,
+            review=thresholds.review,
+            ng=thresholds.ng,
+        )
+        if heatmaps:
+            write_heatmap(run_dir, name, inspection.heatmap)
+    write_ms = (time.perf_counter() - start) * 1e3
+    for region, picture in zip(regions, pictures, strict=True):
+        region.picture = picture
+    return ImageRecord(
+        image=decoded.entry.image,
+        verdict=inspection.verdict,
+        severity=inspection.severity,
+        width=image.shape[1],
+        height=image.shape[0],
+        milliseconds={"decode": decoded.milliseconds, **inspection.milliseconds, "write": write_ms},
+        overlay=overlay,
+        source=decoded.source,
+        regions=regions,
+    )
+
+
+def region_records(inspection: Inspection, thresholds: Thresholds) -> list[RegionRecord]:
+    """The regions of an inspection, numbered from 1, the most severe first."""
+    return [
+        RegionRecord(
+            region=number,
+            x_min=int(region["x0"]),
+            y_min=int(region["y0"]),
+            x_max=int(region["x1"]),
+            y_max=int(region["y1"]),
+            centroid_x=float(region["centroid_x"]),
+            centroid_y=float(region["centroid_y"]),
+            area_px=int(region["area_px"]),
+            score_max=float(region["score_max"]),
+            score_mean=float(region["score_mean"]),
+            severity=float(severity),
+            verdict=thresholds.verdict(float(region["score_max"])),
+        )
+        for number, (region, severity) in enumerate(
+            zip(inspection.regions, inspection.severities, strict=True), start=1
+        )
+    ]
+
+
+def _error_record(decoded: Decoded, reason: str, thresholds: Thresholds) -> ImageRecord:
+    height, width = decoded.image.shape[:2] if decoded.image is not None else (0, 0)
+    return ImageRecord(
+        image=decoded.entry.image,
+        verdict="ERROR",
+        severity=thresholds.calibration.severity_floor,
+        width=width,
+        height=height,
+        milliseconds={"decode": decoded.milliseconds},
+        error=" ".join(reason.split()),
+        source=decoded.source,
+        regions=[],
+    )

@@ -1,0 +1,171 @@
+"""One image, from pixels to a verdict; nothing here knows about files, commands or reports.
+
+image -> grid tiles -> score tiles -> stitch -> heatmap -> regions -> verdict
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.export.bundle import Bundle
+from flawmap.inspect.records import Verdict
+from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.errors import ImageError
+from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.images import describe
+from flawmap.tiling.regions import REGION_DTYPE, TooManyRunsError, find_regions
+from flawmap.tiling.stitch import Stitcher
+
+Image = NDArray[Any]
+Heatmap = NDArray[np.float32]
+
+FRAGMENT_REACH = 3  # px, Chebyshev: fragments of one defect this near are one region
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the pipeline says about one image; the arrays are the caller's."""
+
+    heatmap: Heatmap  # [H, W]
+    reconstruction: Image  # the image's shape and dtype: what the network holds for good
+    regions: NDArray[np.void]  # REGION_DTYPE [k], the most severe first
+    severities: NDArray[np.float64]  # [k]
+    severity: float  # of the worst region; the calibration's floor where there is none
+    verdict: Verdict
+    milliseconds: dict[str, float]  # cut, score, stitch, regions
+
+
+class Pipeline:
+    """Inspects images of any size, one at a time (not from several threads at once)."""
+
+    def __init__(self, bundle: Bundle, scorer: TileScorer, thresholds: Thresholds | None = None) -> None:
+        """`thresholds` may be left out where only heatmaps are wanted, as calibration does."""
+        self.info = bundle.info
+        self.scorer = scorer
+        self.thresholds = thresholds
+        self._batch = np.zeros(scorer.batch_shape, scorer.dtype)  # every batch of every image goes through it
+
+    def heatmap(self, image: Image) -> tuple[Heatmap, Image]:
+        """(heatmap float32 [H, W], reconstruction like `image`); `image` is [H, W] or [H, W, 3] in the bundle's dtype.
+
+        Raises ImageError for an image of another kind than the bundle's, ValueError for a score that is not finite.
+        """
+        return self._heatmap(image, None, _Stopwatch())
+
+    def inspect(self, image: Image, *, recycle: Inspection | None = None) -> Inspection:
+        """Everything the product says about `image` ([H, W] or [H, W, 3] in the bundle's dtype).
+
+        `recycle`: an earlier inspection that the caller is done with; its arrays are written over where they fit, which
+        keeps a folder of equal images from allocating a heatmap each. Without it all arrays are new.
+
+        Raises ImageError for an image of another kind than the bundle's, ValueError for a score that is not finite.
+        """
+        if self.thresholds is None:
+            raise ValueError("`thresholds` are needed to inspect: this pipeline was made for heatmaps only")
+        watch = _Stopwatch()
+        heatmap, reconstruction = self._heatmap(image, recycle, watch)
+        with watch("regions"):
+            regions = find_defects(heatmap, self.thresholds)
+        severities = self.thresholds.severities(regions["score_max"])
+        worst = float(regions["score_max"].max()) if len(regions) else -np.inf
+        return Inspection(
+            heatmap=heatmap,
+            reconstruction=reconstruction,
+            regions=regions,
+            severities=severities,
+            severity=float(severities.max()) if len(regions) else self.thresholds.calibration.severity_floor,
+            verdict=self.thresholds.verdict(worst),
+            milliseconds=watch.milliseconds,
+        )
+
+    def _heatmap(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> tuple[Heatmap, Image]:
+        check_image_kind(image, self.info.image.channels, self.info.image.dtype)
+        grid = self._grid(image)
+        heatmap_of, reconstruction_of = self._stitchers(grid, image, recycle)
+        with watch("cut"):
+            padded = grid.pad(image)
+        for first in range(0, len(grid), len(self._batch)):
+            with watch("cut"):
+                n = grid.cut(padded, first, out=self._batch)
+            with watch("score"):
+                scores, repaired = self.scorer.score(self._batch)
+            with watch("stitch"):
+                heatmap_of.add(first, scores[:n])
+                reconstruction_of.add(first, repaired[:n])
+        return heatmap_of.result(), reconstruction_of.result()
+
+    def _grid(self, image: Image) -> TileGrid:
+        height, width = image.shape[:2]
+        tile = self.info.tile
+        return TileGrid(height, width, tile.size, tile.overlap, multiple=self.info.network.stride, border=tile.border)
+
+    def _stitchers(self, grid: TileGrid, image: Image, recycle: Inspection | None) -> tuple[Stitcher, Stitcher]:
+        heatmap = reconstruction = None
+        if recycle is not None and recycle.reconstruction.shape == image.shape:
+            heatmap, reconstruction = recycle.heatmap, recycle.reconstruction
+        channels = image.shape[2] if image.ndim == 3 else None
+        return Stitcher(grid, heatmap), Stitcher(grid, reconstruction, dtype=image.dtype, channels=channels)
+
+
+def check_image_kind(image: Image, channels: int, dtype: str) -> None:
+    """ImageError, naming both kinds, unless `image` has the channels and the dtype that the bundle was trained on."""
+    expected_ndim = 2 if channels == 1 else 3
+    if image.ndim != expected_ndim or image.dtype != dtype or (image.ndim == 3 and image.shape[2] != channels):
+        trained = describe(np.empty((1, 1) if channels == 1 else (1, 1, channels), dtype))
+        raise ImageError("image", f"the image is {describe(image)}, the bundle was trained on {trained}")
+
+
+def find_defects(heatmap: Heatmap, thresholds: Thresholds) -> NDArray[np.void]:
+    """REGION_DTYPE [k], the most severe first: where `heatmap` (float32 [H, W]) reaches `review`, as far as `grow`.
+
+    A heatmap so full of hits that regions would take minutes to tell apart gives one region around everything at or
+    above `review`: such a part is NG, and what is wrong with it needs no list.
+    """
+    try:
+        return find_regions(heatmap, grow=thresholds.grow, seed=thresholds.review, reach=FRAGMENT_REACH)
+    except TooManyRunsError:
+        return _one_region(heatmap, thresholds.review)
+
+
+def _one_region(heatmap: Heatmap, seed: float) -> NDArray[np.void]:
+    """One region (or none) that holds every pixel at or above `seed`; its box also holds what lies between them."""
+    hit = heatmap >= seed
+    rows, columns = np.flatnonzero(hit.any(axis=1)), np.flatnonzero(hit.any(axis=0))
+    region = np.zeros(1 if len(rows) else 0, REGION_DTYPE)
+    if not len(rows):
+        return region
+    y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    scores = heatmap[hit]
+    peak_y, peak_x = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
+    counts_y, counts_x = hit.sum(axis=1), hit.sum(axis=0)
+    fields = {
+        "y0": y0, "x0": x0, "y1": y1, "x1": x1,
+        "area_px": len(scores),
+        "score_max": scores.max(),
+        "score_mean": scores.mean(dtype=np.float64),
+        "centroid_y": (counts_y * np.arange(len(counts_y))).sum() / len(scores),
+        "centroid_x": (counts_x * np.arange(len(counts_x))).sum() / len(scores),
+        "peak_y": peak_y, "peak_x": peak_x,
+    }  # fmt: skip
+    for name, value in fields.items():
+        region[name] = value
+    return region
+
+
+class _Stopwatch:
+    """Milliseconds by stage, summed over the batches of one image."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + (time.perf_counter() - start) * 1e3

@@ -1,0 +1,78 @@
+"""What a run writes down: one record an image, its regions, and the run as a whole.
+
+`regions/<name>.json` holds one `ImageRecord`; `images.csv` and `regions.csv` are drawn from these records and nothing else,
+so an interrupted run that is started again ends with the same tables. Boxes are half-open, in pixels of the image.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Verdict = Literal["OK", "REVIEW", "NG", "ERROR"]
+
+
+class RegionRecord(BaseModel):
+    """One region: where the heatmap rose above what good images show."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    region: int  # 1 is the most severe of its image
+    x_min: int
+    y_min: int
+    x_max: int
+    y_max: int
+    centroid_x: float
+    centroid_y: float
+    area_px: int
+    score_max: float
+    score_mean: float
+    severity: float  # -log10(expected false regions an image at this score): 2 is seen once in a hundred good images
+    verdict: Verdict
+    picture: str | None = None  # crop, heat and reconstruction side by side, relative to the run folder
+
+
+class SourceFile(BaseModel):
+    """Tells whether an image is still the one that was inspected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    size_bytes: int
+    modified_ns: int
+
+
+class ImageRecord(BaseModel):
+    """One image: its verdict, its regions and how long each stage took."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: str  # path relative to the folder given, with forward slashes
+    verdict: Verdict
+    severity: float  # of the worst region; the lowest severity the calibration knows where there is none
+    width: int
+    height: int
+    milliseconds: dict[str, float]  # by stage
+    error: str = ""
+    overlay: str | None = None  # the whole picture with its regions, relative to the run folder
+    source: SourceFile
+    regions: list[RegionRecord]
+
+
+class RunInfo(BaseModel):
+    """run.json: enough to say later what was run, on what, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Literal["running", "finished", "interrupted"]
+    started: str  # ISO 8601 with time zone
+    finished: str | None = None
+    versions: dict[str, str]
+    bundle: str
+    bundle_sha256: str
+    product: str
+    device: str  # really used
+    device_note: str = ""  # why `auto` did not take a faster one
+    settings: dict[str, Any]
+    thresholds: dict[str, float]  # grow, review, ng: scores; severity_review, severity_ng
+    counts: dict[str, int]  # by verdict, and `images`, `regions`
+    milliseconds_median: dict[str, float]  # by stage, over the inspected images
+    peak_memory_mib: float | None = None

@@ -1,0 +1,82 @@
+"""Any image as eyes and browsers take it: RGB, 8 bits a channel.
+
+An 8-bit image is shown as it is, to the last grey level. A 16-bit or float image has no shown range of its own (a
+12-bit camera fills a sixteenth of uint16), so black and white are set by the image as a whole: the 0.5 and 99.5
+percentiles of its pixels, a tenth of their distance added at either end, so that a defect a little brighter than
+everything else is still seen brighter.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[Any]
+Picture = NDArray[np.uint8]  # RGB [H, W, 3]
+
+# As many pixels as place a 0.5 percentile well; sorting 26 million would cost more than all the rest.
+SAMPLES = 65_536
+PERCENTILES = (0.5, 99.5)
+HEADROOM = 0.1
+
+
+@dataclass(frozen=True)
+class Window:
+    """The values shown as black and as white."""
+
+    black: float
+    white: float
+
+
+def window_of(image: Image) -> Window:
+    """The window for an image [H, W] or [H, W, 3] of uint8, uint16 or float32, from an even sample of its pixels."""
+    if image.dtype == np.uint8:
+        return Window(0.0, 255.0)
+    height, width = image.shape[:2]
+    # An odd step through the rows laid end to end: an even one would meet a woven or printed pattern at the same phase.
+    step = (height * width // SAMPLES) | 1
+    low, high = (float(value) for value in np.percentile(image.reshape(height * width, -1)[::step], PERCENTILES))
+    margin = HEADROOM * (high - low)
+    return Window(low - margin, high + margin)
+
+
+def to_picture(image: Image, window: Window) -> Picture:
+    """RGB uint8 [H, W, 3] of an image [H, W] or [H, W, 3]; uint8 passes unchanged; a flat window gives mid-grey."""
+    if image.dtype != np.uint8:
+        span = window.white - window.black
+        if span > 0:
+            scaled = (image.astype(np.float32) - window.black) * (255.0 / span)
+            image = np.clip(scaled + 0.5, 0, 255).astype(np.uint8)
+        else:
+            image = np.full(image.shape, 128, np.uint8)
+    colour = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+    return np.ascontiguousarray(colour, np.uint8)
+
+
+def shrink(image: Image, limit: int) -> Image:
+    """`image` averaged down until its longer side is at most `limit` px; a smaller one is returned as it is.
+
+    Halved first, as often as that leaves enough: averaging 2x2 is several times quicker than any other factor.
+    """
+    longest = max(image.shape[:2])
+    if longest <= limit:
+        return image
+    size = _size(image, limit / longest)
+    while max(image.shape[:2]) >= 2 * limit:
+        image = cv2.resize(image, _size(image, 0.5), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def shrink_keeping_peaks(scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Scores [H, W] at a smaller size [height, width]: the largest of each cell; an average would erase dots."""
+    rows = np.arange(height) * scores.shape[0] // height
+    columns = np.arange(width) * scores.shape[1] // width
+    highest: NDArray[np.float32] = np.maximum.reduceat(np.maximum.reduceat(scores, rows, axis=0), columns, axis=1)
+    return highest
+
+
+def _size(image: Image, factor: float) -> tuple[int, int]:
+    """(width, height) as cv2 takes it, at least one pixel."""
+    return max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))

@@ -1,0 +1,173 @@
+"""The pictures of one inspected image, drawn while its pixels are at hand: an overview and a strip for each region.
+
+A strip shows one box of the image three times, side by side, in the image's own pixels:
+
+      crop        heat    reconstruction
+    +------+    +------+    +------+
+    |  ::  |    |  ##  |    |      |      what is there | how unusual it is | what the network expected there
+    +------+    +------+    +------+
+
+Nothing is drawn over a pixel of a panel: bars in the dark margin around it point at the region's rows and columns.
+Panels are not enlarged here: the page does that, and the files take a quarter of the space and a third of the time.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from flawmap.inspect.records import RegionRecord
+from flawmap.inspect.report.display import Picture, Window, shrink, shrink_keeping_peaks, to_picture, window_of
+from flawmap.inspect.report.heat_scale import HeatScale
+from flawmap.inspect.report.overview import VERDICT_COLOURS, draw_overview
+from flawmap.tiling.images import write_image
+from flawmap.tiling.whole_file import write_whole
+
+Image = NDArray[Any]
+Box = tuple[int, int, int, int]  # half-open (y0, x0, y1, x1) in the image
+
+FOLDER = "overlays"
+PANEL_MIN_PX = 128  # of the image, each way: a dot alone says nothing, its surroundings say what it lies on
+PANEL_MAX_PX = 512  # of the strip; a larger crop is shrunk to it
+CONTEXT_PX = 24  # around the region, each way
+WRITERS = 4
+MARGIN_PX = 8
+BAR_PX = 2
+MARGIN_COLOUR = (24, 27, 31)
+
+
+def write_pictures(
+    run_dir: Path,
+    name: str,
+    image: Image,
+    heatmap: NDArray[np.float32],
+    reconstruction: Image,
+    regions: list[RegionRecord],
+    *,
+    review: float,
+    ng: float,
+    max_regions: int = 24,
+) -> tuple[str | None, list[str | None]]:
+    """Writes `overlays/<name>.jpg` and, for the first `max_regions` regions, `overlays/<name>-<region>.png` or `.jpg`.
+
+    `image` and `reconstruction` are [H, W] or [H, W, 3] of one dtype (uint8, uint16, float32), `heatmap` is float32
+    [H, W], `review` and `ng` are scores, `name` is a safe file stem, unique in the run.
+
+    Returns the paths relative to `run_dir`, with forward slashes: the overview's, and one for each of `regions` in
+    their order, None where none was drawn. A strip is PNG while its pixels are the image's own, JPEG once shrunk.
+
+    Errors: OSError where a file cannot be written.
+    """
+    window, scale = window_of(image), HeatScale(review, ng)
+    overview = f"{FOLDER}/{name}.jpg"
+    (run_dir / overview).parent.mkdir(parents=True, exist_ok=True)
+
+    def write_strip(region: RegionRecord) -> str:
+        strip, shrunk = draw_strip(image, heatmap, reconstruction, region, window, scale)
+        picture = f"{FOLDER}/{name}-{region.region}.{'jpg' if shrunk else 'png'}"
+        write_image(run_dir / picture, strip, jpeg_quality=90)
+        return picture
+
+    # Most of the time goes into waiting until each file is safe on the disk: wait for several at once.
+    with ThreadPoolExecutor(max_workers=WRITERS) as pool:
+        waiting = pool.map(write_strip, regions[:max_regions])
+        drawn = draw_overview(image, window, regions, max_numbered=max_regions)
+        write_image(run_dir / overview, drawn, jpeg_quality=85)
+        pictures = list(waiting)
+    return overview, [*pictures, *[None] * (len(regions) - len(pictures))]
+
+
+def write_heatmap(run_dir: Path, name: str, heatmap: NDArray[np.float32]) -> str:
+    """Writes the scores of a whole image as `overlays/<name>-heatmap.tif` and returns that path.
+
+    Tiled float32 TIFF, deflate: what ImageJ, napari and QuPath open. Scores are rounded to 12 significant bits (one
+    part in 8192 at most), which nobody sees and which halves the file.
+    """
+    path = f"{FOLDER}/{name}-heatmap.tif"
+    (run_dir / path).parent.mkdir(parents=True, exist_ok=True)
+    bits = np.ascontiguousarray(heatmap, np.float32).view(np.uint32)
+    rounded = ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
+    with write_whole(run_dir / path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            rounded,
+            tile=(512, 512),
+            compression="zlib",
+            compressionargs={"level": 1},
+            predictor=3,
+            photometric="minisblack",
+            metadata=None,
+        )
+    return path
+
+
+def crop_box(region: RegionRecord, height: int, width: int) -> Box:
+    """The part of an image [height, width] that a region's strip shows.
+
+    The region and its context, at least PANEL_MIN_PX each way, moved rather than cut at the border; the whole image
+    where that is smaller.
+    """
+    y0, y1 = _span(region.y_min, region.y_max, height)
+    x0, x1 = _span(region.x_min, region.x_max, width)
+    return y0, x0, y1, x1
+
+
+def _span(start: int, stop: int, length: int) -> tuple[int, int]:
+    """One axis of `crop_box`."""
+    wanted = min(max(stop - start + 2 * CONTEXT_PX, PANEL_MIN_PX), length)
+    first = min(max((start + stop - wanted) // 2, 0), length - wanted)
+    return first, first + wanted
+
+
+def strip_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of a strip of three panels [height, width]."""
+    return height + 2 * MARGIN_PX, 3 * width + 4 * MARGIN_PX
+
+
+def draw_strip(
+    image: Image,
+    heatmap: NDArray[np.float32],
+    reconstruction: Image,
+    region: RegionRecord,
+    window: Window,
+    scale: HeatScale,
+) -> tuple[Picture, bool]:
+    """Crop, heat and reconstruction of one region, MARGIN_PX around each; True where they had to be shrunk."""
+    box = crop_box(region, *image.shape[:2])
+    y0, x0, y1, x1 = box
+    crop = shrink(image[y0:y1, x0:x1], PANEL_MAX_PX)
+    height, width = crop.shape[:2]
+    panels = [
+        to_picture(crop, window),
+        scale.colours(shrink_keeping_peaks(heatmap[y0:y1, x0:x1], height, width)),
+        to_picture(shrink(reconstruction[y0:y1, x0:x1], PANEL_MAX_PX), window),
+    ]
+    strip = np.full((*strip_size(height, width), 3), MARGIN_COLOUR, np.uint8)
+    for column, panel in enumerate(panels):
+        left = MARGIN_PX + column * (width + MARGIN_PX)
+        strip[MARGIN_PX : MARGIN_PX + height, left : left + width] = panel
+        _point_at(strip, left, height, width, box, region)
+    return strip, max(y1 - y0, x1 - x0) > PANEL_MAX_PX
+
+
+def _point_at(strip: Picture, left: int, height: int, width: int, box: Box, region: RegionRecord) -> None:
+    """Bars beside the panel at `left`, as long as the region is high and wide, in the colour of its verdict."""
+    y0, x0, y1, x1 = box
+    colour = VERDICT_COLOURS[region.verdict]
+    top, bottom = _bar(region.y_min - y0, region.y_max - y0, height / (y1 - y0), MARGIN_PX)
+    start, stop = _bar(region.x_min - x0, region.x_max - x0, width / (x1 - x0), left)
+    gap = 1
+    for edge in (MARGIN_PX - gap - BAR_PX, MARGIN_PX + height + gap):
+        strip[edge : edge + BAR_PX, start:stop] = colour
+    for edge in (left - gap - BAR_PX, left + width + gap):
+        strip[top:bottom, edge : edge + BAR_PX] = colour
+
+
+def _bar(start: int, stop: int, factor: float, origin: int) -> tuple[int, int]:
+    """A stretch of the panel in the strip, at least 2 px long."""
+    first, last = origin + round(start * factor), origin + round(stop * factor)
+    middle = (first + last) // 2
+    return min(first, middle - 1), max(last, middle + 1)

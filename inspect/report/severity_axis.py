@@ -1,0 +1,72 @@
+"""Where severities lie on the page: one axis for the histogram and for the small gauge of every row."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flawmap.inspect.records import ImageRecord, Verdict
+
+BINS = 60
+ROOM = 0.5  # severity beyond the thresholds that is shown even where nothing lies
+WORST_FIRST: tuple[Verdict, ...] = ("ERROR", "NG", "REVIEW", "OK")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """Images of one verdict in one bin, in percent of the axis; bars of one bin stand on each other."""
+
+    verdict: Verdict
+    count: int
+    left: float
+    width: float
+    bottom: float
+    height: float
+
+
+@dataclass(frozen=True)
+class SeverityAxis:
+    """From `low` to `high`, with both thresholds inside."""
+
+    low: float
+    high: float
+    review: float
+    ng: float
+
+    @classmethod
+    def around(cls, records: Sequence[ImageRecord], review: float, ng: float) -> "SeverityAxis":
+        """The axis that shows every severity of `records` and both thresholds."""
+        known = [record.severity for record in records if record.verdict != "ERROR"]
+        low = math.floor(2 * min([*known, review - ROOM])) / 2
+        high = math.ceil(2 * max([*known, ng + ROOM])) / 2
+        return cls(low, high, review, ng)
+
+    def percent(self, severity: float) -> float:
+        """0 at `low`, 100 at `high`; what lies beyond, as an ERROR's may, stays at that end."""
+        inside = min(max(severity, self.low), self.high)
+        return round(100 * (inside - self.low) / (self.high - self.low), 2)
+
+    def ticks(self) -> list[float]:
+        """Whole severities on the axis, thinned until at most a dozen are left."""
+        first, last = math.ceil(self.low), math.floor(self.high)
+        return [float(tick) for tick in range(first, last + 1, max(1, -(-(last - first + 1) // 12)))]
+
+    def bars(self, records: Sequence[ImageRecord]) -> list[Bar]:
+        """The histogram of the inspected images. Square-root heights, or one NG among 500 OK is no pixel high."""
+        bins: list[dict[Verdict, int]] = [{} for _ in range(BINS)]
+        for record in records:
+            if record.verdict != "ERROR":
+                place = bins[min(int(self.percent(record.severity) * BINS / 100), BINS - 1)]
+                place[record.verdict] = place.get(record.verdict, 0) + 1
+        tallest = math.sqrt(max([1, *(sum(place.values()) for place in bins)]))
+        bars = []
+        for index, place in enumerate(bins):
+            below = 0
+            for verdict in reversed(WORST_FIRST):
+                count = place.get(verdict, 0)
+                if count:
+                    bottom, top = (100 * math.sqrt(number) / tallest for number in (below, below + count))
+                    left, width = 100 * index / BINS, 100 / BINS
+                    sides = (round(value, 2) for value in (left, width, bottom, top - bottom))
+                    bars.append(Bar(verdict, count, *sides))
+                    below += count
+        return bars

@@ -1,0 +1,128 @@
+"""A run folder as a place to begin, continue or start over a run."""
+
+import errno
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flawmap.inspect.input_images import InputImage
+from flawmap.inspect.read_ahead import source_of
+from flawmap.inspect.record_files import read_record, read_run_info, record_path
+from flawmap.inspect.records import RunInfo
+from flawmap.inspect.run_layout import IMAGES_TABLE, OUTPUT_FOLDERS, OVERLAYS, PAGE, RECORDS, REGIONS_TABLE, RUN_INFO
+from flawmap.tiling.errors import InspectionStoppedError, UsageError
+
+# Settings that decide what the tables say; another number of readers does not.
+DECIDING_SETTINGS = ("paths", "false_alarms", "heatmaps")
+# Behind an image's name, in overlays/: the overview, a region's strip, the heatmap.
+PICTURE_SUFFIXES = re.compile(r"\.jpg$"), re.compile(r"-[0-9]+\.(png|jpg)$"), re.compile(r"-heatmap\.tif$")
+
+
+@contextmanager
+def writing(run_dir: Path, *, at_start: bool = False) -> Iterator[None]:
+    """Turns an OSError of writing into `run_dir` into the end of the run.
+
+    A full disk, and whatever happens while images are inspected, stops the run (InspectionStoppedError); a folder that
+    could not be written from the start is wrong use (UsageError).
+    """
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or run_dir
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InspectionStoppedError(
+                f"the disk that holds `-o` (={run_dir}) is full ({error.strerror}, writing {where}): make room and "
+                "give the same command again; what was inspected is kept"
+            ) from error
+        if at_start:
+            raise UsageError(f"`-o` (={run_dir}) cannot be written: {error.strerror or error}") from error
+        raise InspectionStoppedError(
+            f"`-o` (={run_dir}) can no longer be written: {error.strerror or error} ({where}); "
+            "what was inspected is kept"
+        ) from error
+
+
+def make_run_folder(run_dir: Path) -> None:
+    """Makes `run_dir` and the folders in it; UsageError where they cannot be written."""
+    with writing(run_dir, at_start=True):
+        for folder in (run_dir, *(run_dir / name for name in OUTPUT_FOLDERS)):
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def check_continues(run_dir: Path, run: RunInfo) -> None:
+    """UsageError, naming what differs, if `run_dir` holds a run that `run` would not continue."""
+    if not (run_dir / RUN_INFO).exists():
+        return
+    earlier = read_run_info(run_dir)
+    if earlier is None:
+        raise UsageError(
+            f"`-o` (={run_dir}) holds a {RUN_INFO} that this flawmap cannot read: give another folder, or remove it"
+        )
+    pairs: list[tuple[str, Any, Any]] = [("bundle", earlier.bundle_sha256[:12], run.bundle_sha256[:12])]
+    pairs += [(name, earlier.settings.get(name), run.settings[name]) for name in DECIDING_SETTINGS]
+    pairs += [("device", earlier.device, run.device)]
+    pairs += [("flawmap", earlier.versions.get("flawmap"), run.versions["flawmap"])]
+    differences = [f"`{name}` was {before}, is {now}" for name, before, now in pairs if before != now]
+    if differences:
+        raise UsageError(
+            f"`-o` (={run_dir}) holds another run: {'; '.join(differences)}. "
+            "Give `--fresh` to remove its results and start over, or another folder"
+        )
+
+
+def clear(run_dir: Path) -> None:
+    """Removes what flawmap wrote into `run_dir`, and nothing else; UsageError where that is not a flawmap run."""
+    if not (run_dir / RUN_INFO).exists():
+        return
+    if read_run_info(run_dir) is None:
+        raise UsageError(
+            f"`--fresh`: `-o` (={run_dir}) holds a {RUN_INFO} that this flawmap did not write; give another folder"
+        )
+    with writing(run_dir, at_start=True):
+        forget(run_dir, recorded_names(run_dir))
+        # run.json last: a kill in between leaves a run that can be cleared again.
+        for name in (IMAGES_TABLE, REGIONS_TABLE, PAGE, RUN_INFO):
+            (run_dir / name).unlink(missing_ok=True)
+
+
+def forget(run_dir: Path, names: Iterable[str]) -> None:
+    """Removes the records and the pictures of the images whose files are called `names`, where there are any."""
+    gone = set(names)
+    for name in gone:
+        record_path(run_dir, name).unlink(missing_ok=True)  # first: a record promises its pictures
+    for path in _files(run_dir / OVERLAYS):
+        if any(suffix.search(path.name) and suffix.sub("", path.name) in gone for suffix in PICTURE_SUFFIXES):
+            path.unlink(missing_ok=True)
+
+
+def recorded_names(run_dir: Path) -> set[str]:
+    """The names of the images that have a record in `run_dir`; other JSON files there are not flawmap's."""
+    paths = [path for path in _files(run_dir / RECORDS) if path.name.endswith(".json")]
+    return {path.name.removesuffix(".json") for path in paths if read_record(path) is not None}
+
+
+def is_done(run_dir: Path, entry: InputImage) -> bool:
+    """Whether `entry` was inspected as it is now; one that could not be is tried again."""
+    record = read_record(record_path(run_dir, entry.name))
+    return (
+        record is not None
+        and record.image == entry.image
+        and record.verdict != "ERROR"
+        and record.source == source_of(entry.path)
+    )
+
+
+def remove_leftovers(run_dir: Path) -> None:
+    """Removes the temporary files that a killed process left: hidden, with the sixteen hex digits of `write_whole`."""
+    temporary = re.compile(r"\.[0-9a-f]{16}(\.[a-z]+)?")
+    for folder in (run_dir, *(run_dir / name for name in OUTPUT_FOLDERS)):
+        for path in _files(folder):
+            if temporary.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+def _files(folder: Path) -> list[Path]:
+    """What lies right in `folder`; nothing where it is not there."""
+    return list(folder.iterdir()) if folder.is_dir() else []

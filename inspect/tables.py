@@ -1,0 +1,71 @@
+"""images.csv and regions.csv, drawn from the records in the order in which the images were listed."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+
+from flawmap.inspect.records import ImageRecord
+from flawmap.inspect.run_layout import IMAGES_TABLE, REGIONS_TABLE
+from flawmap.tiling.whole_file import write_whole
+
+IMAGE_COLUMNS = ("image", "verdict", "severity", "n_regions", "width", "height", "milliseconds", "error")
+REGION_COLUMNS = (
+    "image", "region", "x_min", "y_min", "x_max", "y_max", "centroid_x", "centroid_y",
+    "area_px", "score_max", "score_mean", "severity", "verdict",
+)  # fmt: skip
+
+
+def write_tables(run_dir: Path, records: Iterable[ImageRecord]) -> None:
+    """Writes both tables of RUN_DIR, each whole or not at all; `records` is gone through once.
+
+    Severities have 3 decimals, scores 6 digits, centroids 2 decimals, milliseconds (all stages of one image) 1. An
+    image that could not be inspected has no severity.
+    """
+    with (
+        write_whole(run_dir / IMAGES_TABLE) as images_path,
+        write_whole(run_dir / REGIONS_TABLE) as regions_path,
+        images_path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as images_file,
+        regions_path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as regions_file,
+    ):
+        images, regions = csv.writer(images_file), csv.writer(regions_file)
+        images.writerow(IMAGE_COLUMNS)
+        regions.writerow(REGION_COLUMNS)
+        for record in records:
+            images.writerow(_image_row(record))
+            regions.writerows(_region_rows(record))
+
+
+def _image_row(record: ImageRecord) -> list[object]:
+    return [
+        record.image,
+        record.verdict,
+        "" if record.verdict == "ERROR" else _decimals(record.severity, 3),
+        len(record.regions),
+        record.width,
+        record.height,
+        _decimals(record.milliseconds.get("total", 0.0), 1),
+        record.error,
+    ]
+
+
+def _region_rows(record: ImageRecord) -> Iterable[list[object]]:
+    for region in record.regions:
+        yield [
+            record.image,
+            region.region,
+            region.x_min,
+            region.y_min,
+            region.x_max,
+            region.y_max,
+            _decimals(region.centroid_x, 2),
+            _decimals(region.centroid_y, 2),
+            region.area_px,
+            f"{region.score_max:.6g}",
+            f"{region.score_mean:.6g}",
+            _decimals(region.severity, 3),
+            region.verdict,
+        ]
+
+
+def _decimals(value: float, places: int) -> float:
+    return round(value, places) + 0.0  # not -0.0
