@@ -75,8 +75,12 @@ def tile_info(checkpoint: Checkpoint) -> TileInfo:
     stride = model.network.stride
     if not model.has_head:  # one tile size, and no overlap makes two tiles agree exactly: a quarter is customary
         size = settings.train_size
+        if settings.size not in (None, size):
+            raise UsageError(
+                f"`tile.size` (={settings.size}) must be `tile.train_size` (={size}): an autoencoder takes no other tile"
+            )
         overlap = settings.overlap if settings.overlap is not None else size // 4 // stride * stride
-        return TileInfo(size=size, overlap=overlap, border=0)
+        return _checked(TileInfo(size=size, overlap=overlap, border=0), stride)
     needed = -(-model.receptive_field // stride) * stride
     overlap = needed if settings.overlap is None else settings.overlap
     if overlap < needed:
@@ -84,13 +88,22 @@ def tile_info(checkpoint: Checkpoint) -> TileInfo:
             f"`tile.overlap` (={overlap}) must be at least the network's receptive field (={needed}): "
             "tiles would disagree where they meet"
         )
-    size = settings.size or choose_tile_size(_image_sizes(checkpoint), overlap, stride, settings.border)
-    for name, value in (("tile.size", size), ("tile.overlap", overlap), ("tile.border", settings.border)):
+    size = settings.size
+    if size is None:
+        # What does not fit the stride is said below, by its own name.
+        wide = overlap + -overlap % stride
+        size = choose_tile_size(_image_sizes(checkpoint), wide, stride, settings.border + -settings.border % stride)
+    return _checked(TileInfo(size=size, overlap=overlap, border=settings.border), stride)
+
+
+def _checked(tile: TileInfo, stride: int) -> TileInfo:
+    """The same tile geometry, or a word on what the network cannot take."""
+    for name, value in (("size", tile.size), ("overlap", tile.overlap), ("border", tile.border)):
         if value % stride:
-            raise UsageError(f"`{name}` (={value}) must be a multiple of the network's stride (={stride})")
-    if overlap >= size:
-        raise UsageError(f"`tile.overlap` (={overlap}) must be smaller than `tile.size` (={size})")
-    return TileInfo(size=size, overlap=overlap, border=settings.border)
+            raise UsageError(f"`tile.{name}` (={value}) must be a multiple of the network's stride (={stride})")
+    if tile.overlap >= tile.size:
+        raise UsageError(f"`tile.overlap` (={tile.overlap}) must be smaller than `tile.size` (={tile.size})")
+    return tile
 
 
 def _image_sizes(checkpoint: Checkpoint) -> list[tuple[int, int]]:

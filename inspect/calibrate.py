@@ -104,7 +104,7 @@ def fit_generalised_pareto(excesses: NDArray[np.float64]) -> tuple[float, float]
     theta = 1 / x[-1] + (1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))) / (3 * quartile)
     shapes = np.log1p(-theta[:, None] * x).mean(axis=1)
     log_likelihood = n * (np.log(-theta / shapes) - shapes - 1)
-    weights = 1 / np.exp(log_likelihood - log_likelihood[:, None]).sum(axis=1)
+    weights = np.exp(log_likelihood - log_likelihood.max())  # relative to the likeliest: nothing overflows
     theta_hat = float((theta * weights).sum() / weights.sum())
     shape = float(np.log1p(-theta_hat * x).mean())
     scale = -shape / theta_hat

@@ -29,6 +29,7 @@ from flawmap.inspect.run_folder import (
     remove_leftovers,
     writing,
 )
+from flawmap.inspect.run_layout import METRICS
 from flawmap.inspect.run_lock import locked
 from flawmap.inspect.runtime import TileScorer
 from flawmap.inspect.tables import write_tables
@@ -123,7 +124,9 @@ def _begin(run_dir: Path, run: RunInfo, entries: Sequence[InputImage], fresh: bo
     todo = [entry for entry in entries if not is_done(run_dir, entry)]
     # What is to be done again, and images that have left the folder since: the run ends as if it were its first.
     gone = recorded_names(run_dir) - {entry.name for entry in entries}
-    forget(run_dir, gone | {entry.name for entry in todo})
+    if gone or todo:
+        forget(run_dir, gone | {entry.name for entry in todo})
+        (run_dir / METRICS).unlink(missing_ok=True)  # an evaluation of other results
     return todo
 
 

@@ -4,6 +4,7 @@ with progress("inspecting", 30) as step:
     step("part-07.png: NG")
 """
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ def _bar(title: str, total: int, stream: TextIO, seconds: float) -> Iterator[Ste
 
 @contextmanager
 def _lines(title: str, total: int, stream: TextIO, seconds: float) -> Iterator[Step]:
-    done, said, last = 0, 0.0, ""
+    done, said, last = 0, -math.inf, ""
 
     def say() -> None:
         print(f"{title} {done}/{total}{': ' if last else ''}{last}", file=stream, flush=True)

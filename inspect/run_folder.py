@@ -11,7 +11,16 @@ from flawmap.inspect.input_images import InputImage
 from flawmap.inspect.read_ahead import source_of
 from flawmap.inspect.record_files import read_record, read_run_info, record_path
 from flawmap.inspect.records import RunInfo
-from flawmap.inspect.run_layout import IMAGES_TABLE, OUTPUT_FOLDERS, OVERLAYS, PAGE, RECORDS, REGIONS_TABLE, RUN_INFO
+from flawmap.inspect.run_layout import (
+    IMAGES_TABLE,
+    METRICS,
+    OUTPUT_FOLDERS,
+    OVERLAYS,
+    PAGE,
+    RECORDS,
+    REGIONS_TABLE,
+    RUN_INFO,
+)
 from flawmap.tiling.errors import InspectionStoppedError, UsageError
 
 # Settings that decide what the tables say; another number of readers does not.
@@ -83,7 +92,7 @@ def clear(run_dir: Path) -> None:
     with writing(run_dir, at_start=True):
         forget(run_dir, recorded_names(run_dir))
         # run.json last: a kill in between leaves a run that can be cleared again.
-        for name in (IMAGES_TABLE, REGIONS_TABLE, PAGE, RUN_INFO):
+        for name in (IMAGES_TABLE, REGIONS_TABLE, PAGE, METRICS, RUN_INFO):
             (run_dir / name).unlink(missing_ok=True)
 
 

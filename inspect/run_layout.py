@@ -1,6 +1,6 @@
 """Where things lie in a run folder.
 
-run.json  images.csv  regions.csv  index.html  regions/<name>.json  overlays/
+run.json  images.csv  regions.csv  index.html  metrics.json  regions/<name>.json  overlays/
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ RUN_INFO = "run.json"
 IMAGES_TABLE = "images.csv"
 REGIONS_TABLE = "regions.csv"
 PAGE = "index.html"
+METRICS = "metrics.json"  # what `flawmap evaluate` found about these results
 RECORDS = "regions"
 OVERLAYS = "overlays"
 OUTPUT_FOLDERS = (RECORDS, OVERLAYS)

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.tile_kernels import copy_tiles
 

@@ -14,6 +14,7 @@ Run-based labelling with union-find: He, Chao, Suzuki, "A run-based two-scan lab
 """
 
 import numpy as np
+
 from flawmap.tiling.compiled import compiled
 
 SPAN_DTYPE = np.dtype(

@@ -1,6 +1,7 @@
 """Where a heatmap rises above what good images show: connected regions, with what a report needs to know of each."""
 
 import numpy as np
+
 from flawmap.tiling.region_kernels import REGION_DTYPE, SPAN_DTYPE, label_spans, rank_keys, reduce_spans, scan_spans
 
 __all__ = ["REGION_DTYPE", "TooManyRunsError", "find_regions"]

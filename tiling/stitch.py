@@ -9,6 +9,7 @@ import threading
 
 import numpy as np
 import numpy.typing as npt
+
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.tile_kernels import copy_owned
 

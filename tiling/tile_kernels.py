@@ -6,6 +6,7 @@ from a row, never a box from an image: numba then knows it to be contiguous and 
 """
 
 import numpy as np
+
 from flawmap.tiling.compiled import compiled
 
 

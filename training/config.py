@@ -5,7 +5,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,7 +16,7 @@ LossName = Literal["charbonnier", "l1", "mse", "bce", "ssim"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TileSettings(_Section):
@@ -28,7 +28,7 @@ class TileSettings(_Section):
 
 class NetworkSettings(_Section):
     kind: Literal["repair", "autoencoder"] = "repair"
-    channels: tuple[int, ...] = Field((24, 48, 72), min_length=2, max_length=6)
+    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((24, 48, 72), min_length=2, max_length=6)
     latent_size: int = Field(64, ge=1)
 
 
@@ -105,7 +105,9 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
             raise UsageError(f"`--config` (={path}) is not valid YAML: {str(error).splitlines()[0]}") from None
         if loaded is not None and not isinstance(loaded, dict):
             raise UsageError(f"`--config` (={path}) must hold settings as `key: value`, not {type(loaded).__name__}")
-        values = loaded or {}
+        sections = TrainConfig().model_dump()
+        # A section whose settings are all commented out reads as null.
+        values = {k: {} if v is None and isinstance(sections.get(k), dict) else v for k, v in (loaded or {}).items()}
     for override in overrides or []:
         _apply(values, override)
     try:
@@ -135,7 +137,8 @@ def _explain(error: ValidationError) -> str:
     place = [str(part) for part in first["loc"]]
     key = ".".join(place)
     if first["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(key, known_keys(), n=1, cutoff=0.0)
+        known = [*TrainConfig.model_fields, *known_keys()]
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
         return f"unknown setting `{key}`: did you mean `{nearest[0]}`?"
     message = first["msg"].removeprefix("Value error, ")
     if not key:

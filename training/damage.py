@@ -55,7 +55,10 @@ def _apply(
     """Draws one damage at a random place, which may lie partly outside the tile."""
     height, width = damaged.shape[:2]
     rows, columns = opacity.shape
-    y, x = int(rng.integers(1 - rows // 2, height - rows // 2)), int(rng.integers(1 - columns // 2, width - columns // 2))
+    y, x = (
+        int(rng.integers(1 - rows // 2, height - rows // 2)),
+        int(rng.integers(1 - columns // 2, width - columns // 2)),
+    )
     y0, x0, y1, x1 = max(0, y), max(0, x), min(height, y + rows), min(width, x + columns)
     opacity = opacity[y0 - y : y1 - y, x0 - x : x1 - x, None] * np.float32(rng.uniform(0.3, 1))
     around = damaged[max(0, y0 - SURROUNDINGS) : y1 + SURROUNDINGS, max(0, x0 - SURROUNDINGS) : x1 + SURROUNDINGS]

@@ -3,7 +3,6 @@
 import logging
 import signal
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import (
     GoodImages,
     Normalisation,
+    check_alike,
     measure_noise,
     measure_normalisation,
     read_good_images,
@@ -113,11 +113,11 @@ def _prepare(paths: list[Path], config: TrainConfig, report: Report) -> Prepared
     if images.left_out:
         report(0.0, f"{images.left_out} of {len(order)} images left out: `learning.cache_gib` is full")
     held_out = read_good_images(split.standardise, cache_gib=config.learning.cache_gib / 4, **reading)
+    check_alike(images.paths[0], images.padded[0], held_out.paths[0], held_out.padded[0])
     if config.network.kind == "repair":
         normalisation = measure_normalisation(images)
     else:  # the autoencoder's last layer gives 0..1
-        full_scale = float(np.iinfo(images.dtype).max) if images.dtype.kind == "u" else 1.0
-        normalisation = Normalisation((0.0,) * images.channels, (full_scale,) * images.channels)
+        normalisation = Normalisation((0.0,) * images.channels, (images.full_scale,) * images.channels)
     return Prepared(split, images, held_out, normalisation, measure_noise(images, normalisation))
 
 
@@ -139,9 +139,7 @@ def _identity(paths: list[Path], config: TrainConfig) -> str:
     return repr((config.model_dump(exclude={"learning": {"minutes", "steps"}}), files))
 
 
-def _fit(
-    learner: Learner, held_out: TileDrawer, resume_file: Path, identity: str, accelerator: str
-) -> None:
+def _fit(learner: Learner, held_out: TileDrawer, resume_file: Path, identity: str, accelerator: str) -> None:
     settings = learner.config.learning
     first_step = checkpoints.resumable_step(resume_file, identity)
     learner.identity = identity
@@ -219,5 +217,3 @@ def _provenance(prepared: Prepared, learner: Learner) -> dict[str, Any]:
         "sensor_noise": round(prepared.noise, 4),
         "torch": str(torch.__version__),
     }
-
-

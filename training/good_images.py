@@ -49,6 +49,14 @@ class GoodImages:
     def channels(self) -> int:
         return 1 if self.padded[0].ndim == 2 else self.padded[0].shape[2]
 
+    @property
+    def full_scale(self) -> float:
+        """The largest value the camera writes: 255, or 4095 where it fills 12 of 16 bits; 1 for most float32."""
+        if self.dtype == np.uint8:
+            return 255.0
+        largest = max(float(image.max()) for image in self.padded)
+        return max(1.0, float(2 ** int(largest).bit_length() - 1) if self.dtype.kind == "u" else largest)
+
 
 def read_good_images(
     paths: list[Path],
@@ -70,7 +78,7 @@ def read_good_images(
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(paths), READERS):
             for path, image in zip(paths[start:], pool.map(read_image, paths[start : start + READERS]), strict=False):
-                _check_alike(paths[0], padded[0] if padded else image, path, image)
+                check_alike(paths[0], padded[0] if padded else image, path, image)
                 grid = TileGrid(*image.shape[:2], tile_size, 0, multiple=multiple, border=border)
                 padded.append(grid.pad(image))
                 budget -= padded[-1].nbytes
@@ -80,9 +88,8 @@ def read_good_images(
     return GoodImages(paths[: len(padded)], padded, border, left_out=len(paths) - len(padded))
 
 
-def _check_alike(
-    first_path: Path, first: NDArray[np.generic], path: Path, image: NDArray[np.generic]
-) -> None:
+def check_alike(first_path: Path, first: NDArray[np.generic], path: Path, image: NDArray[np.generic]) -> None:
+    """UsageError, naming both, where two good images differ in channels or dtype."""
     if describe(first) != describe(image):
         raise UsageError(
             f"good images differ: {first_path} is {describe(first)}, {path} is {describe(image)}; "
@@ -116,4 +123,6 @@ def measure_noise(images: GoodImages, normalisation: Normalisation) -> float:
         centre = normalisation.apply(image[y : y + rows, x : x + columns])
         response = np.abs(cv2.filter2D(centre, cv2.CV_32F, kernel))
         estimates.append(float(np.median(response)) / 0.6745)
-    return float(np.median(estimates))
+    # A dark or saturated background shows none at all; what rounding to whole grey levels hides is there still.
+    rounding = 12**-0.5 / max(normalisation.std) if images.dtype.kind == "u" else 0.0
+    return max(float(np.median(estimates)), rounding)

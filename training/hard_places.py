@@ -18,9 +18,7 @@ FEWEST_WINDOWS = 4
 
 
 @torch.no_grad()
-def find_hard_places(
-    model: ScoringModel, images: GoodImages, seed: tuple[int, ...], until: float
-) -> list[HardPlace]:
+def find_hard_places(model: ScoringModel, images: GoodImages, seed: tuple[int, ...], until: float) -> list[HardPlace]:
     """Looks at random windows of good images until `time.monotonic()` reaches `until`; returns the likeliest damage."""
     rng = np.random.default_rng(seed)
     found: list[tuple[float, HardPlace]] = []
@@ -35,7 +33,8 @@ def find_hard_places(
         window = torch.from_numpy(image[y : y + rows, x : x + columns][None].astype(np.float32))
         evidence = model.explain(model.normalise(window.to(next(model.parameters()).device)))[1]
         logit = evidence[:, :1]  # the head's, smoothed
-        highest = F.max_pool2d(logit, 2 * APART + 1, stride=1, padding=APART)
+        highest = F.max_pool2d(logit, (2 * APART + 1, 1), stride=1, padding=(APART, 0))
+        highest = F.max_pool2d(highest, (1, 2 * APART + 1), stride=1, padding=(0, APART))
         peaks = torch.where(logit == highest, logit, -torch.inf).flatten()
         values, places = peaks.topk(min(PER_WINDOW, peaks.numel()))
         for value, place in zip(values.tolist(), places.tolist(), strict=True):

@@ -10,12 +10,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from flawmap.tiling.whole_file import write_whole
 from flawmap.training import losses
 from flawmap.training.config import TrainConfig
 from flawmap.training.hard_places import find_hard_places
 from flawmap.training.schedule import Schedule
 from flawmap.training.scoring import ScoringModel
-from flawmap.tiling.whole_file import write_whole
 from flawmap.training.tile_batches import HardPlace, TileBatch, TileDrawer
 
 MINING_AT = (0.4, 0.6, 0.8)  # of the run
@@ -48,16 +48,19 @@ class Learner(pl.LightningModule):
     def losses(self, batch: TileBatch) -> dict[str, Tensor]:
         """Every term of the loss and their weighted sum `loss`, scalars."""
         settings = self.config.learning
+        full = torch.autocast(batch.good.device.type, enabled=False)  # half precision is for the network only
         if not self.model.has_head:
             # The baseline learns what tutorials teach: give back the good tile it was shown.
-            reconstruction = self.model.network(batch.good)
-            clean = losses.pixel_loss(settings.loss, reconstruction, batch.good).mean()
+            reconstruction = self.model.network(batch.good).float()
+            with full:
+                clean = losses.pixel_loss(settings.loss, reconstruction, batch.good).mean()
             return {"clean": clean, "loss": clean}
-        repaired, logit = self.model.network(batch.damaged)
-        cost = losses.pixel_loss(settings.loss, repaired, batch.good)
-        damaged, clean = losses.balanced_mean(cost, batch.mask)
-        gradient = losses.gradient_loss(repaired, batch.good)
-        head = losses.focal_loss(logit, batch.mask)
+        repaired, logit = (output.float() for output in self.model.network(batch.damaged))
+        with full:
+            cost = losses.pixel_loss(settings.loss, repaired, batch.good)
+            damaged, clean = losses.balanced_mean(cost, batch.mask)
+            gradient = losses.gradient_loss(repaired, batch.good)
+            head = losses.focal_loss(logit, batch.mask)
         total = damaged + clean + settings.gradient_weight * gradient + settings.head_weight * head
         return {"damaged": damaged, "clean": clean, "gradient": gradient, "head": head, "loss": total}
 
@@ -66,6 +69,8 @@ class Learner(pl.LightningModule):
         self.schedule = Schedule(
             self.schedule.steps, self.schedule.minutes, self.schedule.step, self.schedule.seconds_before
         )
+        if self.schedule.progress >= 1:  # killed after the last step
+            self.trainer.should_stop = True
 
     def on_train_batch_start(self, batch: TileBatch, batch_idx: int) -> None:
         for group in self.trainer.optimizers[0].param_groups:

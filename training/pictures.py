@@ -17,9 +17,7 @@ SEED = 3_000_017
 COLUMNS = ("input", "reconstruction", "residual", "score")
 
 
-def write_training_picture(
-    path: Path, curve: list[dict[str, float]], model: ScoringModel, drawer: TileDrawer
-) -> None:
+def write_training_picture(path: Path, curve: list[dict[str, float]], model: ScoringModel, drawer: TileDrawer) -> None:
     """Draws `path` (PNG): the losses over the steps, and `ROWS` damaged tiles with reconstruction, residual and score."""
     figure = Figure(figsize=(14, 7), layout="constrained")
     FigureCanvasAgg(figure)

@@ -34,12 +34,10 @@ def split_images(paths: list[Path], settings: SplitSettings, seed: int) -> Split
     n_standardise = max(1, round(len(paths) * settings.standardise_share))
     n_held_out = n_calibrate + n_standardise
     if len(paths) - n_held_out < 2:
-        needed = math.ceil(2 / (1 - settings.calibrate_share - settings.standardise_share)) \
-            if settings.calibrate_share + settings.standardise_share < 1 else "no number of"
         raise UsageError(
             f"`split.calibrate_share` (={settings.calibrate_share:g}) and `split.standardise_share` "
-            f"(={settings.standardise_share:g}) leave {max(0, len(paths) - n_held_out)} of {len(paths)} good images to learn from, "
-            f"at least 2 are needed: lower the shares or give {needed} good images"
+            f"(={settings.standardise_share:g}) leave {max(0, len(paths) - n_held_out)} of {len(paths)} good images "
+            f"to learn from, at least 2 are needed: lower the shares{_or_more_images(settings)}"
         )
     order = np.random.default_rng(seed).permutation(len(paths))
     shuffled = [paths[i] for i in order]
@@ -48,3 +46,9 @@ def split_images(paths: list[Path], settings: SplitSettings, seed: int) -> Split
         standardise=sorted(shuffled[n_calibrate:n_held_out]),
         calibrate=sorted(shuffled[:n_calibrate]),
     )
+
+
+def _or_more_images(settings: SplitSettings) -> str:
+    """How many images would do, where any number does; one more than the shares say, because counts are rounded."""
+    left = 1 - settings.calibrate_share - settings.standardise_share
+    return f" or give {math.ceil(3 / left)} good images" if left > 0.01 else ""

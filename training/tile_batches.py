@@ -46,9 +46,7 @@ class TileDrawer:
         self.noise = noise
         self.size = config.tile.train_size
         self.settings = config.damage
-        dtype = images.dtype
-        full_scale = np.iinfo(dtype).max if dtype.kind == "u" else max(float(i.max()) for i in images.padded)
-        self.variation = Variation(config.variation, max(float(full_scale), 1e-6))
+        self.variation = Variation(config.variation, images.full_scale)
         self.hard_places: list[HardPlace] = []
 
     def batch(self, seed: tuple[int, ...], n_tiles: int) -> TileBatch:

@@ -27,7 +27,10 @@ class Variation:
                 albumentations.HorizontalFlip(p=flip),
                 albumentations.VerticalFlip(p=flip),
                 albumentations.RandomBrightnessContrast(
-                    brightness_limit=settings.brightness, contrast_limit=settings.contrast, ensure_safe_range=True, p=0.8
+                    brightness_limit=settings.brightness,
+                    contrast_limit=settings.contrast,
+                    ensure_safe_range=True,
+                    p=0.8,
                 ),
             ]
         )

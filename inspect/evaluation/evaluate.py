@@ -44,7 +44,7 @@ class Tally:
             self.good_severities.append(record.severity)
             self.good_verdicts.append(record.verdict)
             return
-        defects = truth.defects(NEAR)
+        defects = truth.defects(NEAR, (record.height, record.width))
         near = np.array([[is_near(region, defect) for region in regions] for defect in defects], bool)
         near = near.reshape(len(defects), len(regions))
         for defect, hit in zip(defects, near.any(axis=1), strict=True):
@@ -82,7 +82,11 @@ class Tally:
             inside = (sizes > low) & (sizes <= high if high else True)
             count = int(inside.sum())
             name = f"<={high}" if high else f">{low}"
-            rows[name] = {"defects": count, "found": int(found[inside].sum()), "recall": _share(int(found[inside].sum()), count)}
+            rows[name] = {
+                "defects": count,
+                "found": int(found[inside].sum()),
+                "recall": _share(int(found[inside].sum()), count),
+            }
         return rows
 
 

@@ -6,12 +6,16 @@ from typing import Any
 def summary(metrics: dict[str, Any]) -> str:
     """Several lines, no trailing newline."""
     images = metrics["images"]
-    lines = [f"{images['good']} good and {images['defective']} defective images, {metrics['false_alarms']:g} false regions allowed"]
+    lines = [
+        f"{images['good']} good and {images['defective']} defective images, {metrics['false_alarms']:g} false regions allowed"
+    ]
     by_size = metrics["region_recall_by_size_px"]
     total = sum(row["defects"] for row in by_size.values())
     if total:
         found = sum(row["found"] for row in by_size.values())
-        parts = ", ".join(f"{size} px {row['found']}/{row['defects']}" for size, row in by_size.items() if row["defects"])
+        parts = ", ".join(
+            f"{size} px {row['found']}/{row['defects']}" for size, row in by_size.items() if row["defects"]
+        )
         lines.append(f"defects found: {found} of {total} ({parts})")
     if images["good"]:
         lines.append(f"false regions a good image: {metrics['false_regions_per_good_image']:.2f}")

@@ -1,7 +1,7 @@
 """The truth of a dataset in the MVTec AD layout: which images are good, and where the defects of the others are.
 
-    DATASET/test/good/000.png
-    DATASET/test/scratch/000.png      DATASET/ground_truth/scratch/000_mask.png
+DATASET/test/good/000.png
+DATASET/test/scratch/000.png      DATASET/ground_truth/scratch/000_mask.png
 """
 
 from dataclasses import dataclass
@@ -41,9 +41,19 @@ class TrueImage:
     kind: str
     mask: Path | None  # None: good
 
-    def defects(self, join: int) -> list[TrueDefect]:
-        """The pieces of the mask, fragments at most `join` px apart as one defect; none for a good image."""
-        return [] if self.mask is None else defects_of(read_image(self.mask), join)
+    def defects(self, join: int, shape: tuple[int, int]) -> list[TrueDefect]:
+        """The pieces of the mask, fragments at most `join` px apart as one defect; none for a good image.
+
+        UsageError: the mask has another (height, width) than `shape`, the image's.
+        """
+        if self.mask is None:
+            return []
+        mask = read_image(self.mask)
+        if mask.shape[:2] != shape:
+            raise UsageError(
+                f"{self.mask} is {mask.shape[1]}x{mask.shape[0]} px, its image {self.path} {shape[1]}x{shape[0]} px"
+            )
+        return defects_of(mask, join)
 
 
 def read_truth(dataset: Path) -> list[TrueImage]:
@@ -54,7 +64,9 @@ def read_truth(dataset: Path) -> list[TrueImage]:
     """
     test = dataset / "test"
     if not test.is_dir():
-        raise UsageError(f"`--truth` (={dataset}) must hold test/good and test/<kind> in the MVTec AD layout: it has no test/")
+        raise UsageError(
+            f"`--truth` (={dataset}) must hold test/good and test/<kind> in the MVTec AD layout: it has no test/"
+        )
     images = []
     for path in list_images(test):
         kind = path.relative_to(test).parts[0]
@@ -68,10 +80,10 @@ def read_truth(dataset: Path) -> list[TrueImage]:
 
 
 def defects_of(mask: NDArray[Any], join: int) -> list[TrueDefect]:
-    """Defects of a mask [H, W], pixels above half of its largest value's range; fragments `join` px apart are one."""
+    """Defects of a mask ([H, W] or [H, W, 3], above 0 where there is one); fragments `join` px apart (Chebyshev) are one."""
     binary = (mask if mask.ndim == 2 else mask.max(axis=2)) > 0
-    reach = 2 * ((join + 1) // 2) + 1
-    joined = cv2.dilate(binary.astype(np.uint8), np.ones((reach, reach), np.uint8)) if join else binary.astype(np.uint8)
+    # Squares of `join` px around two pixels touch exactly when these are at most `join` px apart.
+    joined = cv2.dilate(binary.astype(np.uint8), np.ones((max(1, join), max(1, join)), np.uint8))
     count, labels = cv2.connectedComponents(joined, connectivity=8)
     labels = np.where(binary, labels, 0)
     found = []

@@ -33,7 +33,7 @@ FOLDER = "overlays"
 PANEL_MIN_PX = 128  # of the image, each way: a dot alone says nothing, its surroundings say what it lies on
 PANEL_MAX_PX = 512  # of the strip; a larger crop is shrunk to it
 CONTEXT_PX = 24  # around the region, each way
-WRITERS = 4
+WRITERS = 4  # threads
 MARGIN_PX = 8
 BAR_PX = 2
 MARGIN_COLOUR = (24, 27, 31)
@@ -100,6 +100,7 @@ def write_heatmap(run_dir: Path, name: str, heatmap: NDArray[np.float32]) -> str
             predictor=3,
             photometric="minisblack",
             metadata=None,
+            maxworkers=WRITERS,
         )
     return path
 

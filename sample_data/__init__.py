@@ -1,0 +1,1 @@
+"""Sample data: a seeded generator of industrial surfaces and their defects, in the MVTec AD layout."""

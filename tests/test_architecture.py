@@ -1,0 +1,118 @@
+"""Who may import whom, and names that would break Python: read from the source, not from what happens to be loaded."""
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("tiling", "training", "export", "inspect", "configs", "sample_data")
+MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+CLI = Path("inspect/cli.py")
+WITHOUT_TORCH = ("export/bundle.py", "export/calibration_record.py")  # what inspecting may use of export
+TRAINING_DEPENDENCIES = ("torch", "pytorch_lightning", "albumentations", "onnx", "onnxscript")
+# What each package may import of flawmap beside itself.
+ALLOWED = {
+    "tiling": set(),
+    "training": {"tiling", "configs"},
+    "export": {"tiling", "training"},
+    "inspect": {"tiling"},
+    "configs": set(),
+    "sample_data": {"tiling"},
+}
+
+
+def imports(module: Path) -> Iterator[tuple[str, bool]]:
+    """(dotted name, whether it is imported when the module is) of everything that `module` imports."""
+    tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+    inside = {id(child) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for child in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) not in inside) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: line {node.lineno}: imports are absolute"
+            yield from ((f"{node.module}.{alias.name}", id(node) not in inside) for alias in node.names)
+
+
+def is_bundle(name: str) -> bool:
+    return any(name.startswith("flawmap." + path.removesuffix(".py").replace("/", ".")) for path in WITHOUT_TORCH)
+
+
+def test_there_is_something_to_check() -> None:
+    assert {module.parts[0] for module in MODULES} >= {"tiling", "training", "export", "inspect"}
+    assert any(name.startswith("flawmap.tiling") for module in MODULES for name, _ in imports(module))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_imports_go_one_way(module: Path) -> None:
+    package = module.parts[0]
+    for name, at_import in imports(module):
+        if not name.startswith("flawmap."):
+            continue
+        imported = name.split(".")[1]
+        if imported == package or imported in ALLOWED[package]:
+            continue
+        if package == "inspect" and is_bundle(name):
+            continue
+        if module == CLI and not at_import:  # inside a subcommand
+            continue
+        pytest.fail(f"{module} must not import {name}")
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] in ("tiling", "inspect", "configs")], ids=str)
+def test_the_line_needs_no_training_dependency(module: Path) -> None:
+    for name, at_import in imports(module):
+        if name.split(".")[0] in TRAINING_DEPENDENCIES:
+            assert module == CLI and not at_import, f"{module} must not import {name}"
+
+
+@pytest.mark.parametrize("module", WITHOUT_TORCH)
+def test_the_bundle_stands_alone(module: str) -> None:
+    for name, _ in imports(Path(module)):
+        assert name.split(".")[0] not in TRAINING_DEPENDENCIES
+        assert not name.startswith("flawmap.") or name.startswith("flawmap.tiling.") or is_bundle(name), name
+
+
+def test_modules_have_names_of_their_own() -> None:
+    """A module named like one of Python's, or of a dependency, is imported in its place one day."""
+    taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
+    taken -= {"tests", "flawmap", "__init__"}
+    assert {"json", "html", "queue", "onnx", "numpy"} <= taken
+    clashes = [str(m) for m in MODULES if m.stem in taken]
+    clashes += [str(m.parent) for m in MODULES if len(m.parts) > 2 and m.parts[-2] in taken]
+    assert clashes == []
+
+
+def test_inspect_is_the_standard_librarys() -> None:
+    assert not (ROOT / "inspect" / "__init__.py").exists()
+    code = "import inspect; print(inspect.__file__); inspect.signature(len)"
+    for folder in (ROOT, ROOT / "tests"):
+        run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+        assert ROOT not in Path(run.stdout.strip()).parents
+
+
+def test_inspecting_never_loads_torch() -> None:
+    code = (
+        "import sys, flawmap.inspect.folder, flawmap.inspect.pipeline, flawmap.inspect.runtime\n"
+        "import flawmap.inspect.doctor\n"
+        "flawmap.inspect.doctor.examine()\n"
+        f"loaded = [name for name in {TRAINING_DEPENDENCIES!r} if name in sys.modules]\n"
+        "assert not loaded, loaded"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_every_package_folder_is_listed() -> None:
+    """setuptools takes what is listed: a forgotten folder is missing from the wheel, and from nowhere else."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    on_disk = {module.parent for module in MODULES}
+    assert {Path(folder) for folder in setuptools["package-dir"].values()} == on_disk
+    assert {"flawmap." + ".".join(folder.parts) for folder in on_disk} == set(setuptools["packages"])
+    for package, folder in setuptools["package-dir"].items():
+        assert package == "flawmap." + folder.replace("/", ".")

@@ -1,0 +1,495 @@
+"""A folder of images from files to tables: what runs, what is refused, and how a run goes on."""
+
+import csv
+import errno
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tifffile
+
+from flawmap.export.bundle import update_calibration
+from flawmap.inspect.folder import inspect_folder
+from flawmap.inspect.progress import Step
+from flawmap.inspect.record_files import read_record, read_run_info, write_record
+from flawmap.inspect.records import RunInfo
+from flawmap.inspect.run_layout import LOCK
+from flawmap.inspect.run_lock import locked
+from flawmap.tiling.errors import InspectionStoppedError, UsageError
+from flawmap.tiling.images import write_image
+from tests.bundles import calibration, good_image, make_bundle
+
+Row = dict[str, str]
+IMAGE_COLUMNS = "image,verdict,severity,n_regions,width,height,milliseconds,error"
+REGION_COLUMNS = (
+    "image,region,x_min,y_min,x_max,y_max,centroid_x,centroid_y,area_px,score_max,score_mean,severity,verdict"
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy").folder
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Three images in a folder: good, one dot, two dots."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(3):
+        write_image(folder / f"part{number}.png", good_image(120, 160, seed=number, defects=number))
+    return folder
+
+
+def table(path: Path) -> list[Row]:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def rows(run_dir: Path) -> dict[str, Row]:
+    return {row["image"]: row for row in table(run_dir / "images.csv")}
+
+
+def tables(run_dir: Path) -> tuple[list[Row], list[Row]]:
+    """Both tables, without the one column that no two runs share."""
+    images = table(run_dir / "images.csv")
+    for row in images:
+        del row["milliseconds"]
+    return images, table(run_dir / "regions.csv")
+
+
+def tree(folder: Path) -> dict[str, int]:
+    """Every file but the lock, with its time of change."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files}
+
+
+# -- what a run writes ---------------------------------------------------------------------------------------
+
+
+def test_a_run_writes_what_the_design_says(images: Path, bundle: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    info = inspect_folder([images], bundle, run_dir, heatmaps=True)
+    assert info == read_run_info(run_dir)
+    assert (info.state, info.product, info.device) == ("finished", "toy", "cpu")
+    assert info.counts == {"images": 3, "regions": 3, "OK": 1, "REVIEW": 0, "NG": 2, "ERROR": 0}
+    assert set(info.milliseconds_median) == {"decode", "cut", "score", "stitch", "regions", "write", "total"}
+    assert set(info.versions) == {"flawmap", "numpy", "onnxruntime", "opencv", "python"}
+    assert info.thresholds["grow"] <= info.thresholds["review"] <= info.thresholds["ng"]
+    assert info.settings["false_alarms"] == calibration().false_alarms
+    assert info.peak_memory_mib is not None and 50 < info.peak_memory_mib < 1e5
+    assert (run_dir / "images.csv").read_text().splitlines()[0] == IMAGE_COLUMNS
+    assert (run_dir / "regions.csv").read_text().splitlines()[0] == REGION_COLUMNS
+    assert (run_dir / "index.html").is_file()
+    assert [row["image"] for row in table(run_dir / "images.csv")] == ["part0.png", "part1.png", "part2.png"]
+    for name, row in rows(run_dir).items():
+        record = read_record(run_dir / "regions" / f"{name}.json")
+        assert record is not None and record.overlay is not None
+        assert (run_dir / record.overlay).is_file()
+        assert (run_dir / "overlays" / f"{name}-heatmap.tif").is_file()
+        assert (row["width"], row["height"], row["verdict"]) == ("160", "120", record.verdict)
+        assert int(row["n_regions"]) == len(record.regions)
+        assert all(region.picture is not None and (run_dir / region.picture).is_file() for region in record.regions)
+
+
+def test_regions_are_where_the_defects_are(images: Path, bundle: Path, tmp_path: Path) -> None:
+    image = good_image(120, 160, seed=9)
+    image[50:52, 100:102] = 235
+    write_image(images / "part1.png", image)
+    inspect_folder([images / "part1.png"], bundle, tmp_path / "run")
+    (region,) = table(tmp_path / "run" / "regions.csv")
+    box = [int(region[name]) for name in ("x_min", "y_min", "x_max", "y_max")]
+    assert box == [100, 50, 102, 52]
+    assert (region["image"], region["region"], region["area_px"], region["verdict"]) == ("part1.png", "1", "4", "NG")
+    assert (float(region["centroid_x"]), float(region["centroid_y"])) == (100.5, 50.5)
+
+
+@pytest.mark.parametrize("workers", [2, 5])
+def test_workers_change_nothing(images: Path, bundle: Path, tmp_path: Path, workers: int) -> None:
+    inspect_folder([images], bundle, tmp_path / "one")
+    inspect_folder([images], bundle, tmp_path / "more", workers=workers)
+    assert tables(tmp_path / "one") == tables(tmp_path / "more")
+    with pytest.raises(UsageError, match=r"`--workers` \(=0\) must be at least 1"):
+        inspect_folder([images], bundle, tmp_path / "none", workers=0)
+
+
+def test_progress_hears_of_every_image(images: Path, bundle: Path, tmp_path: Path) -> None:
+    heard: list[object] = []
+
+    @contextmanager
+    def listen(title: str, total: int) -> Iterator[Step]:
+        heard.append((title, total))
+        yield heard.append
+
+    (images / "part1.png").write_bytes(b"")
+    inspect_folder([images], bundle, tmp_path / "run", progress=listen)
+    assert heard[:2] == [("inspecting", 3), "part0.png: OK, 0 regions"]
+    assert heard[3] == "part2.png: NG, 2 regions"
+
+
+# -- bad input: one image ------------------------------------------------------------------------------------
+
+
+def bad_images(folder: Path) -> dict[str, str]:
+    """Writes every kind of image that cannot be inspected; name -> what the table must say."""
+    good = good_image(64, 64)
+    write_image(folder / "cut.png", good)
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:-500])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("these are words, not pixels")
+    write_image(folder / "colour.png", np.dstack([good] * 3))
+    write_image(folder / "deep.png", good.astype(np.uint16) * 256)
+    with_nan = good.astype(np.float32)
+    with_nan[3, 4] = np.nan
+    tifffile.imwrite(folder / "nan.tif", with_nan)
+    (folder / "nowhere.png").symlink_to(folder / "missing.png")
+    return {
+        "cut.png": "truncated|cut|incomplete|end",
+        "empty.png": "0 bytes",
+        "text.png": "not an image",
+        "colour.png": "the image is RGB uint8, the bundle was trained on mono uint8",
+        "deep.png": "the image is mono uint16, the bundle was trained on mono uint8",
+        "nan.tif": "NaN",
+        "nowhere.png": "[Nn]o such file|missing|not there",
+    }
+
+
+def test_one_bad_image_never_stops_the_folder(images: Path, bundle: Path, tmp_path: Path) -> None:
+    expected = bad_images(images)
+    info = inspect_folder([images], bundle, tmp_path / "run")
+    assert info.state == "finished"
+    assert info.counts == {"images": 10, "regions": 3, "OK": 1, "REVIEW": 0, "NG": 2, "ERROR": 7}
+    found = rows(tmp_path / "run")
+    for name, reason in expected.items():
+        assert found[name]["verdict"] == "ERROR"
+        assert (found[name]["severity"], found[name]["n_regions"]) == ("", "0")
+        assert re.search(reason, found[name]["error"]), (name, found[name]["error"])
+    assert all(not row["error"] for name, row in found.items() if name not in expected)
+    assert (found["colour.png"]["width"], found["colour.png"]["height"]) == ("64", "64")
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (20, 20)])
+def test_an_image_smaller_than_a_tile_is_inspected(bundle: Path, tmp_path: Path, shape: tuple[int, int]) -> None:
+    write_image(tmp_path / "small.png", good_image(*shape))
+    info = inspect_folder([tmp_path / "small.png"], bundle, tmp_path / "run")
+    assert info.counts["ERROR"] == 0
+    (row,) = table(tmp_path / "run" / "images.csv")
+    assert (int(row["height"]), int(row["width"])) == shape
+
+
+def test_a_network_that_gives_no_number_costs_one_image(tmp_path: Path) -> None:
+    folder = tmp_path / "float"
+    bundle = make_bundle(folder, dtype="float32").folder
+    for number, value in enumerate((0.5, 3e38)):  # finite, but its sum over 5x5 px is not
+        image = good_image(64, 64, dtype="float32")
+        image[10:20, 10:20] = value
+        tifffile.imwrite(tmp_path / f"part{number}.tif", image)
+    info = inspect_folder([tmp_path], bundle, tmp_path / "run")
+    assert (info.counts["ERROR"], info.counts["images"]) == (1, 2)
+    assert "finite" in rows(tmp_path / "run")["part1.tif"]["error"]
+
+
+def test_a_file_that_goes_away_costs_one_image(images: Path, bundle: Path, tmp_path: Path) -> None:
+    @contextmanager
+    def remove_last(title: str, total: int) -> Iterator[Step]:
+        (images / "part2.png").unlink()
+        yield lambda text: None
+
+    info = inspect_folder([images], bundle, tmp_path / "run", progress=remove_last)
+    assert (info.counts["ERROR"], info.counts["images"]) == (1, 3)
+
+
+# -- bad input: the whole run --------------------------------------------------------------------------------
+
+
+def test_nothing_to_inspect(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("x")
+    run_dir = tmp_path / "run"
+    for path, message in [
+        (tmp_path / "empty", "no image in the folder"),
+        (tmp_path / "missing", r"`PATH` \(=.*missing\) does not exist"),
+        (tmp_path / "notes.txt", r"`PATH` \(=.*notes.txt\) must be a folder or an image"),
+    ]:
+        with pytest.raises(UsageError, match=message):
+            inspect_folder([path], bundle, run_dir)
+    with pytest.raises(UsageError, match="`PATH` is missing"):
+        inspect_folder([], bundle, run_dir)
+    assert not run_dir.exists()
+
+
+def test_a_bundle_that_will_not_do(images: Path, bundle: Path, tmp_path: Path) -> None:
+    raw = make_bundle(tmp_path / "raw", calibrated=False).folder
+    with pytest.raises(UsageError, match=r"`bundle` \(=.*raw\) is not calibrated: run `flawmap calibrate`"):
+        inspect_folder([images], raw, tmp_path / "run")
+    (raw / "model.onnx").write_bytes(b"x")
+    with pytest.raises(UsageError, match=r"was changed after it was sealed: model\.onnx"):
+        inspect_folder([images], raw, tmp_path / "run")
+    with pytest.raises(UsageError, match=r"`--false-alarms` \(=0\)"):
+        inspect_folder([images], bundle, tmp_path / "run", false_alarms=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_folder_that_cannot_be_made(images: Path, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for run_dir in (tmp_path / "file", tmp_path / "file" / "run", Path("/proc/flawmap")):
+        with pytest.raises(UsageError, match=rf"`-o` \(={run_dir}\) cannot be written: "):
+            inspect_folder([images], bundle, run_dir)
+
+
+@contextmanager
+def a_user_without_rights() -> Iterator[None]:
+    """Root may read and write everything: these tests become nobody for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user may enter, unlike pytest's own; gone afterwards."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions of another kind")
+def test_permissions(images: Path, bundle: Path, public: Path) -> None:
+    shutil.copytree(images, public / "images")
+    shutil.copytree(bundle, public / "bundle")
+    (public / "images" / "part1.png").chmod(0)
+    (public / "locked").mkdir(mode=0o555)
+    (public / "open").mkdir()
+    (public / "open").chmod(0o777)
+    with a_user_without_rights():
+        with pytest.raises(UsageError, match=r"`-o` \(=.*locked\) cannot be written: Permission denied"):
+            inspect_folder([public / "images"], public / "bundle", public / "locked")
+        info = inspect_folder([public / "images"], public / "bundle", public / "open")
+    assert info.counts == {"images": 3, "regions": 2, "OK": 1, "REVIEW": 0, "NG": 1, "ERROR": 1}
+    assert "permission" in rows(public / "open")["part1.png"]["error"]
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "flawmap-test", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(options, capture_output=True).returncode:
+        pytest.skip("this user cannot mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_is_done(images: Path, bundle: Path, tmp_path: Path) -> None:
+    for number in range(3, 9):
+        write_image(images / f"part{number}.png", good_image(120, 160, seed=number, defects=3))
+    expected = inspect_folder([images], bundle, tmp_path / "undisturbed")
+    with small_disk(tmp_path / "disk", "300k") as disk:
+        run_dir = disk / "run"
+        with pytest.raises(
+            InspectionStoppedError, match=r"the disk that holds `-o` \(=.*run\) is full .*make room"
+        ) as e:
+            inspect_folder([images], bundle, run_dir)
+        assert e.value.exit_code == 3
+        done = set(tree(run_dir / "regions"))
+        assert 0 < len(done) < expected.counts["images"]
+        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+        before = {name: time for name, time in tree(run_dir / "regions").items() if name in done}
+        inspect_folder([images], bundle, run_dir)
+        assert tables(run_dir) == tables(tmp_path / "undisturbed")
+        assert before.items() <= tree(run_dir / "regions").items()
+
+
+def test_a_disk_that_is_full_from_the_start(images: Path, bundle: Path, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        with pytest.raises(OSError) as full:
+            (disk / "filler").write_bytes(bytes(2**20))
+        assert full.value.errno == errno.ENOSPC
+        with pytest.raises(InspectionStoppedError, match="is full"):
+            inspect_folder([images], bundle, disk / "run")
+
+
+# -- going on ------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_not_done_again(images: Path, bundle: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    inspect_folder([images], bundle, run_dir)
+    (run_dir / "metrics.json").write_text("{}")
+    records, pictures, said = tree(run_dir / "regions"), tree(run_dir / "overlays"), tables(run_dir)
+    info = inspect_folder([images], bundle, run_dir)
+    assert (tree(run_dir / "regions"), tree(run_dir / "overlays"), tables(run_dir)) == (records, pictures, said)
+    assert info.counts["images"] == 3 and info.milliseconds_median["score"] > 0
+    assert (run_dir / "metrics.json").is_file()  # still true
+
+
+def test_only_what_changed_is_done_again(images: Path, bundle: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    (images / "part3.png").write_bytes(b"")
+    assert inspect_folder([images], bundle, run_dir).counts["ERROR"] == 1
+    before = tree(run_dir / "regions")
+    write_image(images / "part3.png", good_image(120, 160, seed=7))  # could not be inspected: tried again
+    write_image(images / "part2.png", good_image(120, 160, seed=8))  # had two regions, has none now
+    write_image(images / "part4.png", good_image(120, 160, seed=9))  # new
+    (images / "part1.png").unlink()  # gone
+    (run_dir / "metrics.json").write_text("{}")  # holds no more
+    info = inspect_folder([images], bundle, run_dir)
+    after = tree(run_dir / "regions")
+    assert {name for name in after if after[name] == before.get(name)} == {"part0.png.json"}
+    assert info.counts == {"images": 4, "regions": 0, "OK": 4, "REVIEW": 0, "NG": 0, "ERROR": 0}
+    inspect_folder([images], bundle, tmp_path / "undisturbed")
+    assert tables(run_dir) == tables(tmp_path / "undisturbed")
+    assert set(tree(run_dir)) == set(tree(tmp_path / "undisturbed"))  # no picture of a region that is no more
+
+
+def test_what_could_not_be_inspected_is_tried_again(images: Path, bundle: Path, tmp_path: Path) -> None:
+    """Even if the file is the same: the machine may have been short of memory."""
+    run_dir = tmp_path / "run"
+    inspect_folder([images], bundle, run_dir)
+    said = tables(run_dir)
+    record = read_record(run_dir / "regions" / "part1.png.json")
+    assert record is not None
+    failed = record.model_copy(update={"verdict": "ERROR", "error": "MemoryError: ", "regions": []})
+    write_record(run_dir, "part1.png", failed)
+    assert inspect_folder([images], bundle, run_dir).counts["ERROR"] == 0
+    assert tables(run_dir) == said
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"image": "part1.png"}', "null"])
+def test_a_broken_record_is_made_again(images: Path, bundle: Path, tmp_path: Path, content: str) -> None:
+    run_dir = tmp_path / "run"
+    inspect_folder([images], bundle, run_dir)
+    said = tables(run_dir)
+    (run_dir / "regions" / "part1.png.json").write_text(content)
+    inspect_folder([images], bundle, run_dir)
+    assert tables(run_dir) == said
+
+
+def test_another_run_in_the_same_folder_is_refused(images: Path, bundle: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    inspect_folder([images], bundle, run_dir)
+    before = tree(run_dir)
+    ways_out = "Give `--fresh` to remove its results and start over, or another folder"
+    with pytest.raises(UsageError, match=rf"holds another run: `false_alarms` was 0\.1, is 0\.01\. {ways_out}"):
+        inspect_folder([images], bundle, run_dir, false_alarms=0.01)
+    with pytest.raises(UsageError, match=rf"holds another run: `heatmaps` was False, is True\. {ways_out}"):
+        inspect_folder([images], bundle, run_dir, heatmaps=True)
+    with pytest.raises(UsageError, match=r"holds another run: `paths` was .*, is .*part0\.png"):
+        inspect_folder([images / "part0.png"], bundle, run_dir)
+    shutil.copytree(bundle, tmp_path / "other")
+    update_calibration(tmp_path / "other", calibration(grow=3.0))
+    with pytest.raises(
+        UsageError, match=rf"holds another run: `bundle` was [0-9a-f]{{12}}, is [0-9a-f]{{12}}\. {ways_out}"
+    ):
+        inspect_folder([images], tmp_path / "other", run_dir)
+    assert tree(run_dir) == before
+    inspect_folder([images], bundle, run_dir, workers=3)  # decides nothing
+    info = inspect_folder([images], tmp_path / "other", run_dir, fresh=True)
+    assert info.thresholds["grow"] == 3.0
+
+
+def test_fresh_removes_what_flawmap_wrote_and_nothing_else(images: Path, bundle: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    inspect_folder([images], bundle, run_dir, heatmaps=True)
+    mine = {"notes.txt", "overlays/part1.png-1.svg", "overlays/mine.jpg", "regions/mine.json", "archive/images.csv"}
+    for name in mine:
+        (run_dir / name).parent.mkdir(exist_ok=True)
+        (run_dir / name).write_text("{}")
+    (run_dir / "metrics.json").write_text("{}")
+    (images / "part2.png").unlink()
+    (run_dir / "regions" / "mine.json").rename(run_dir / "regions" / "mine.txt")
+    mine = mine - {"regions/mine.json"} | {"regions/mine.txt"}
+    inspect_folder([images], bundle, run_dir, fresh=True)
+    inspect_folder([images], bundle, tmp_path / "undisturbed")
+    assert set(tree(run_dir)) == set(tree(tmp_path / "undisturbed")) | mine
+    assert tables(run_dir) == tables(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_run_json_of_somebody_else_is_left_alone(images: Path, bundle: Path, tmp_path: Path, fresh: bool) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    (run_dir / "run.json").write_text('{"npm": "run"}')
+    with pytest.raises(UsageError, match=r"holds a run\.json that this flawmap (cannot read|did not write)"):
+        inspect_folder([images], bundle, run_dir, fresh=fresh)
+    assert (run_dir / "run.json").read_text() == '{"npm": "run"}'
+
+
+def test_two_processes_do_not_share_a_run_folder(images: Path, bundle: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    with (
+        locked(run_dir),
+        pytest.raises(UsageError, match=rf"`-o` \(=.*run\) is in use by another flawmap \(process {os.getpid()}\)"),
+    ):
+        inspect_folder([images], bundle, run_dir)
+    inspect_folder([images], bundle, run_dir)
+
+
+def test_ctrl_c_keeps_what_is_done(images: Path, bundle: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+
+    @contextmanager
+    def press_ctrl_c(title: str, total: int) -> Iterator[Step]:
+        heard: list[str] = []
+
+        def step(text: str) -> None:
+            heard.append(text)
+            if len(heard) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        yield step
+
+    with pytest.raises(KeyboardInterrupt):
+        inspect_folder([images], bundle, run_dir, progress=press_ctrl_c)
+    info = read_run_info(run_dir)
+    assert info is not None and (info.state, info.counts["images"]) == ("interrupted", 2)
+    assert list(rows(run_dir)) == ["part0.png", "part1.png"]
+    assert (run_dir / "index.html").is_file()
+    before = tree(run_dir / "regions")
+    assert inspect_folder([images], bundle, run_dir).state == "finished"
+    assert before.items() < tree(run_dir / "regions").items()
+    inspect_folder([images], bundle, tmp_path / "undisturbed")
+    assert tables(run_dir) == tables(tmp_path / "undisturbed")
+
+
+# -- memory --------------------------------------------------------------------------------------------------
+
+
+def test_memory_does_not_grow_with_the_folder(tmp_path: Path) -> None:
+    """30 images of 2048 px: from the fifth on not one more heatmap (16 MiB) is held."""
+    bundle = make_bundle(tmp_path / "bundle", tile_size=512, overlap=32).folder
+    folder = tmp_path / "images"
+    folder.mkdir()
+    write_image(tmp_path / "part.bmp", good_image(2048, 2048, defects=5))
+    for number in range(30):
+        os.link(tmp_path / "part.bmp", folder / f"part{number}.bmp")
+    resident: list[int] = []
+
+    @contextmanager
+    def measure(title: str, total: int) -> Iterator[Step]:
+        process = psutil.Process()
+        yield lambda text: resident.append(process.memory_info().rss)
+
+    info: RunInfo = inspect_folder([folder], bundle, tmp_path / "run", progress=measure)
+    assert (info.counts["images"], info.counts["ERROR"]) == (30, 0)
+    assert max(resident[5:]) - resident[4] < 12 * 2**20

@@ -1,0 +1,134 @@
+"""Reading good images: padded as inspection pads, alike, within a memory budget; and their statistics."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flawmap.tiling.errors import ImageError, UsageError
+from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.images import read_image, write_image
+from flawmap.training.good_images import (
+    GoodImages,
+    Normalisation,
+    measure_noise,
+    measure_normalisation,
+    read_good_images,
+)
+from tests.products import draw_good, good_images, write_good
+
+READING = {"tile_size": 64, "multiple": 4, "border": 16}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_images_are_read_and_padded_as_inspection_pads_them(tmp_path: Path, channels: int, dtype: str) -> None:
+    paths = write_good(tmp_path, 6, side=70, channels=channels, dtype=dtype)
+    told: list[tuple[int, int]] = []
+    images = read_good_images(paths, cache_gib=1, report=lambda done, total: told.append((done, total)), **READING)
+    assert images.paths == paths
+    assert (images.channels, images.dtype, images.left_out) == (channels, np.dtype(dtype), 0)
+    grid = TileGrid(70, 70, 64, 0, multiple=4, border=16)
+    for path, padded in zip(paths, images.padded, strict=True):
+        np.testing.assert_array_equal(padded, grid.pad(read_image(path)))
+    assert told[-1] == (6, 6)
+
+
+def test_an_image_smaller_than_a_tile_becomes_a_tile(tmp_path: Path) -> None:
+    write_image(tmp_path / "small.png", draw_good(9, 50))
+    images = read_good_images([tmp_path / "small.png"], tile_size=128, multiple=8, border=16, cache_gib=1)
+    assert images.padded[0].shape == (128, 128)
+
+
+def test_what_does_not_fit_the_memory_is_left_out_and_counted(tmp_path: Path) -> None:
+    paths = write_good(tmp_path, 10, side=64)
+    images = read_good_images(paths, cache_gib=5 * 96 * 96 / 2**30, **READING)
+    assert 5 <= len(images.padded) < 10
+    assert images.left_out == 10 - len(images.padded)
+    assert images.paths == paths[: len(images.padded)]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"dtype": "uint16"}, "is mono uint8, .*is mono uint16"),
+        ({"channels": 3}, "is mono uint8, .*is RGB uint8"),
+    ],
+)
+def test_images_that_differ(tmp_path: Path, other: dict[str, object], words: str) -> None:
+    paths = write_good(tmp_path, 5, side=64)
+    write_image(paths[3], draw_good(64, 64, **other))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=rf"good images differ: .*000\.tif {words}; .*one channel count and bit depth"):
+        read_good_images(paths, cache_gib=1, **READING)
+
+
+def test_an_unreadable_image_is_not_skipped(tmp_path: Path) -> None:
+    paths = write_good(tmp_path, 3, side=64)
+    paths[1].write_bytes(b"nothing")
+    with pytest.raises(ImageError, match=r"001\.tif"):
+        read_good_images(paths, cache_gib=1, **READING)
+
+
+@given(
+    mean=st.floats(-100, 60000), std=st.floats(0.01, 9000), dtype=st.sampled_from(["uint8", "uint16", "float32"])
+)
+def test_normalisation_is_mean_and_std(mean: float, std: float, dtype: str) -> None:
+    pixels = draw_good(8, 8, dtype=dtype)
+    expected = (pixels.astype(np.float64) - mean) / std
+    found = Normalisation((mean,), (std,)).apply(pixels)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3 * (1 + abs(mean) / std * 1e-3))
+
+
+def test_normalisation_keeps_channels_apart() -> None:
+    pixels = np.stack([np.full((4, 5), v, np.uint8) for v in (10, 20, 30)], axis=-1)
+    found = Normalisation((10.0, 10.0, 10.0), (1.0, 2.0, 4.0)).apply(pixels)
+    np.testing.assert_array_equal(found[0, 0], np.float32([0, 5, 5]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_measured_normalisation_gives_zero_mean_and_unit_variance(channels: int) -> None:
+    images = good_images(4, channels=channels, dtype="uint16")
+    normalisation = measure_normalisation(images)
+    assert len(normalisation.mean) == len(normalisation.std) == channels
+    values = np.concatenate([normalisation.apply(image).reshape(-1, channels) for image in images.padded])
+    np.testing.assert_allclose(values.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(values.std(axis=0), 1, atol=1e-3)
+
+
+def test_a_blank_product_is_not_divided_by_zero() -> None:
+    blank = GoodImages([Path("a")], [np.full((64, 64), 77, np.uint8)], 0, 0)
+    assert measure_normalisation(blank) == Normalisation((77.0,), (1.0,))
+
+
+@pytest.mark.parametrize("sigma", [2.0, 6.0])
+def test_noise_is_measured_under_structure(sigma: float) -> None:
+    """Gaussian noise of a known deviation on a strong, slow pattern, in grey levels and then in normalised units."""
+    rng = np.random.default_rng(0)
+    wave = 128 + 60 * np.sin(np.arange(512) / 30)[None, :] * np.cos(np.arange(512) / 40)[:, None]
+    image = np.clip(np.round(wave + sigma * rng.standard_normal(wave.shape)), 0, 255).astype(np.uint8)
+    images = GoodImages([Path("a")], [image], 0, 0)
+    assert measure_noise(images, Normalisation((0.0,), (1.0,))) == pytest.approx(sigma, rel=0.08)
+    assert measure_noise(images, Normalisation((9.0,), (4.0,))) == pytest.approx(sigma / 4, rel=0.08)
+
+
+def test_noise_of_a_dark_background_is_not_zero() -> None:
+    """Half the picture is black: its median says 0, but a pixel of 0 may be anything up to half a grey level."""
+    image = np.zeros((64, 64), np.uint8)
+    image[:, :20] = draw_good(64, 20)
+    noise = measure_noise(GoodImages([Path("a")], [image], 0, 0), Normalisation((0.0,), (2.0,)))
+    assert noise == pytest.approx(12**-0.5 / 2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest", "full_scale"),
+    [("uint8", 40, 255), ("uint16", 900, 1023), ("uint16", 4000, 4095), ("uint16", 65535, 65535), ("uint16", 0, 0),
+     ("float32", 0.7, 1.0), ("float32", 3.5, 3.5)],
+)  # fmt: skip
+def test_full_scale_is_the_cameras(dtype: str, largest: float, full_scale: float) -> None:
+    image = np.zeros((4, 4), dtype)
+    image[2, 2] = largest
+    images = GoodImages([Path("a")], [image], 0, 0)
+    assert images.full_scale == max(1.0, full_scale)
