@@ -49,7 +49,8 @@ def write_bundle(checkpoint_path: Path, out: Path, *, batch_size: int | None = N
     The bundle is not calibrated yet: `flawmap.inspect.calibrate` does that with the pipeline that inspects.
 
     Raises:
-        UsageError: the checkpoint is none, the tile settings do not fit the network, `out` is something else than a bundle.
+        UsageError: the checkpoint is none, the tile settings do not fit the network, `out` is something else than a
+        bundle.
         ParityError: ONNX Runtime does not agree with torch; nothing is written.
     """
     checkpoint = checkpoints.load(checkpoint_path)
@@ -77,7 +78,8 @@ def tile_info(checkpoint: Checkpoint) -> TileInfo:
         size = settings.train_size
         if settings.size not in (None, size):
             raise UsageError(
-                f"`tile.size` (={settings.size}) must be `tile.train_size` (={size}): an autoencoder takes no other tile"
+                f"`tile.size` (={settings.size}) must be `tile.train_size` (={size}): "
+                "an autoencoder takes no other tile"
             )
         overlap = settings.overlap if settings.overlap is not None else size // 4 // stride * stride
         return _checked(TileInfo(size=size, overlap=overlap, border=0), stride)
@@ -88,8 +90,9 @@ def tile_info(checkpoint: Checkpoint) -> TileInfo:
             f"`tile.overlap` (={overlap}) must be at least the network's receptive field (={needed}): "
             "tiles would disagree where they meet"
         )
-    size = settings.size
-    if size is None:
+    if settings.size is not None:
+        size = settings.size
+    else:
         # What does not fit the stride is said below, by its own name.
         wide = overlap + -overlap % stride
         size = choose_tile_size(_image_sizes(checkpoint), wide, stride, settings.border + -settings.border % stride)

@@ -1,6 +1,7 @@
 """What a calibration knows: how many false regions a good image is expected to show at every score.
 
-The record stands in bundle.json. Up to `tail.threshold` the rate is counted, beyond it a generalised Pareto tail goes on:
+The record stands in bundle.json. Up to `tail.threshold` the rate is counted, beyond it a generalised Pareto tail goes
+on:
 
     rate(s) = tail.rate * (1 + shape * (s - threshold) / scale) ** (-1 / shape)      s >= threshold
 
@@ -30,8 +31,8 @@ class ParetoTail(BaseModel):
 class Calibration(BaseModel):
     """Scores of good images turned into severities.
 
-    `peaks` are the highest scores of the regions that `n_images` good images showed at `grow`, in ascending order and up to
-    `tail.threshold`; `n_images` and `n_regions` count what was seen.
+    `peaks` are the highest scores of the regions that `n_images` good images showed at `grow`, in ascending order and
+    up to `tail.threshold`; `n_images` and `n_regions` count what was seen.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,13 +51,13 @@ class Calibration(BaseModel):
         return -math.log10(self.n_regions / self.n_images)
 
     def severity(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        """-log10 of the expected number of regions per good image that peak at `scores` or above; any shape, float64."""
+        """-log10 of the expected regions per good image that peak at `scores` or above; any shape, float64."""
         scores = np.asarray(scores, dtype=np.float64)
         knots, severities = self._knots()
         counted = np.interp(scores, knots, severities)
         excess = np.maximum(scores - self.tail.threshold, 0.0) / self.tail.scale
         beyond = np.log1p(self.tail.shape * excess) / self.tail.shape / math.log(10) - math.log10(self.tail.rate)
-        return np.where(scores > self.tail.threshold, beyond, counted)
+        return np.asarray(np.where(scores > self.tail.threshold, beyond, counted), np.float64)
 
     def score_at(self, severity: float) -> float:
         """The score at which `severity` is reached: the inverse of `severity`, at least `grow`."""
@@ -73,8 +74,9 @@ class Calibration(BaseModel):
             return ""
         enough = math.ceil(3 / false_alarms)
         return (
-            f"calibrated on {self.n_images} good image{'s' if self.n_images > 1 else ''}: a rate of {false_alarms:g} false "
-            f"regions an image is extrapolated, not counted; {enough} good images would measure it (`flawmap calibrate`)"
+            f"calibrated on {self.n_images} good image{'s' if self.n_images > 1 else ''}: a rate of {false_alarms:g} "
+            "false regions an image is extrapolated, not counted; "
+            f"{enough} good images would measure it (`flawmap calibrate`)"
         )
 
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

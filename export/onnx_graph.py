@@ -40,7 +40,7 @@ def write_onnx(checkpoint: Checkpoint, path: Path, *, batch_size: int | None, me
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            checkpoint.model.to(memory_format=torch.contiguous_format),
+            checkpoint.model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
             (example,),
             dynamo=True,
             opset_version=OPSET,
@@ -49,6 +49,7 @@ def write_onnx(checkpoint: Checkpoint, path: Path, *, batch_size: int | None, me
             dynamic_shapes=(dynamic or None,),
             verbose=False,
         )
+    assert program is not None  # as it is with `dynamo`
     model = program.model_proto
     onnx.checker.check_model(model, full_check=True)
     onnx.helper.set_model_props(

@@ -13,7 +13,7 @@ from flawmap.tiling.regions import find_regions
 from flawmap.training.scoring import ScoringModel
 
 TOLERANCE = 1e-3  # of a standardised score; rounding in another order of sums moves about a tenth of it
-REGION_LEVEL = 1.0  # score that one good pixel in 100,000 reaches
+REGION_LEVEL = 1.0  # score that one good pixel in a million reaches
 MARGIN = 3e-3  # regions are compared at levels that no score comes this near to
 
 
@@ -35,8 +35,8 @@ def check_parity(model: ScoringModel, onnx_path: Path, tiles: NDArray[np.generic
     """Scores `tiles` ([n, t, t] or [n, t, t, C], raw) both ways.
 
     Raises:
-        ParityError: scores differ by more than `TOLERANCE` (absolute, and relative above 1), reconstructions by more than
-            one grey level, or the regions are not the same.
+        ParityError: scores differ by more than `TOLERANCE` (absolute, and relative above 1), reconstructions by more
+            than one grey level, or the regions are not the same.
     """
     with torch.no_grad():
         score, reconstruction = (output.numpy() for output in model(torch.from_numpy(tiles)))
@@ -71,7 +71,8 @@ def compare(
     apart = float(np.abs(reconstruction.astype(np.float64) - exported_reconstruction.astype(np.float64)).max())
     if not apart <= unit:
         raise ParityError(
-            f"the exported model reconstructs differently: by {apart:.3g}, at most {unit:.3g} is allowed; no bundle was written"
+            f"the exported model reconstructs differently: by {apart:.3g}, at most {unit:.3g} is allowed; "
+            "no bundle was written"
         )
     n_regions = 0
     for mine, theirs in zip(score, exported_score, strict=True):
@@ -82,7 +83,8 @@ def compare(
         )
         if sorted(regions.tolist()) != sorted(exported.tolist()):
             raise ParityError(
-                f"the exported model finds other regions: {len(exported)} instead of {len(regions)}; no bundle was written"
+                f"the exported model finds other regions: {len(exported)} instead of {len(regions)}; "
+                "no bundle was written"
             )
         n_regions += len(regions)
     return Parity(float(difference.max()), float(exported_score.max()), n_regions, exported_score)

@@ -1,8 +1,8 @@
-"""Which tile size scores an image with the fewest pixels: overlaps and padding are pixels scored twice or for nothing."""
+"""Which tile size scores an image with the least work: overlaps and padding are pixels scored twice or for nothing."""
 
 from flawmap.tiling.grid import TileGrid
 
-SMALLEST, LARGEST = 256, 1536  # px: below, overlaps eat everything; above, working memory leaves the 1.2 GiB budget
+SMALLEST, LARGEST = 256, 1280  # px: below, overlaps eat everything; above, working memory leaves the 1.2 GiB budget
 PIXELS_PER_CALL = 20_000  # what a call of the network costs beyond its pixels, measured in pixels
 
 

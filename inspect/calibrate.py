@@ -1,13 +1,13 @@
-"""Calibration from good images alone: at which score does a good image show one false region, and at which one in a hundred?
+"""Calibration from good images alone: at which score does one show one false region, and at which one in a hundred?
 
-Regions are found on good images that training never saw, at a low threshold, by the very kernel that inspects. How often their
-peaks reach a score is counted as far as the images go and continued by a heavy tail: a light one promised 0.1 false
-regions an image and gave 1.3.
+Regions are found on good images that training never saw, at a low threshold, by the very kernel that inspects. How
+often their peaks reach a score is counted as far as the images go and continued by a heavy tail: a light one promised
+0.1 false regions an image and gave 1.3.
 
-The tail is a generalised Pareto distribution (Pickands 1975), fitted as Zhang and Stephens, "A new and efficient estimation
-method for the generalized Pareto distribution", Technometrics 51 (2009), with the weakly informative prior of Vehtari, Simpson,
-Gelman, Yao and Gabry, "Pareto smoothed importance sampling", JMLR 25 (2024), appendix G, which draws few peaks to the
-heavy side.
+The tail is a generalised Pareto distribution (Pickands 1975), fitted as Zhang and Stephens, "A new and efficient
+estimation method for the generalized Pareto distribution", Technometrics 51 (2009), with the weakly informative prior
+of Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling", JMLR 25 (2024), appendix G, which
+draws few peaks to the heavy side.
 """
 
 from collections.abc import Iterable
@@ -102,6 +102,7 @@ def fit_generalised_pareto(excesses: NDArray[np.float64]) -> tuple[float, float]
     m = 30 + int(np.sqrt(n))
     quartile = x[int(n / 4 + 0.5) - 1]
     theta = 1 / x[-1] + (1 - np.sqrt(m / (np.arange(1, m + 1) - 0.5))) / (3 * quartile)
+    theta = np.where(np.abs(theta) * x[-1] < 1e-9, 1e-9 / x[-1], theta)  # at 0 shape and scale are 0/0
     shapes = np.log1p(-theta[:, None] * x).mean(axis=1)
     log_likelihood = n * (np.log(-theta / shapes) - shapes - 1)
     weights = np.exp(log_likelihood - log_likelihood.max())  # relative to the likeliest: nothing overflows

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from flawmap.export.bundle import read_bundle, update_calibration
 from flawmap.export.calibration_record import Calibration, check_false_alarms
-from flawmap.inspect.calibrate import Heatmap, calibrate
-from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.calibrate import calibrate
+from flawmap.inspect.pipeline import Heatmap, Pipeline
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.runtime import TileScorer
 from flawmap.tiling.images import read_image

@@ -49,7 +49,9 @@ def train(
     good_dir: Annotated[Path, typer.Argument(help="Folder of good images.")],
     output: BundleOutput,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of settings.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="One setting, key=value; wins over the file.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="One setting, key=value; wins over the file.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="Let the network learn so long at most.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
@@ -77,7 +79,9 @@ def calibrate(
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="model.ckpt that `flawmap train` left beside its bundle.")],
     output: BundleOutput,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="The only batch the model takes; any, unless given.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="The only batch the model takes; any, unless given.")
+    ] = None,
 ) -> None:
     """Writes a bundle again from a checkpoint, and calibrates it on the images that training held out."""
     _export(checkpoint, output, batch_size, "auto")
@@ -87,7 +91,9 @@ def export(
 def inspect(
     paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
     model: BundleOption,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; an interrupted run goes on there.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the results; an interrupted run goes on there.")
+    ],
     device: Device = "auto",
     false_alarms: FalseAlarms = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results in the output folder.")] = False,
@@ -141,7 +147,9 @@ def doctor() -> None:
 
 @app.command()
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo makes.")] = Path("demo"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything the demo makes.")] = Path(
+        "demo"
+    ),
     surface: Annotated[str, typer.Option(help="metal, cloth or board.")] = "metal",
     size: Annotated[int, typer.Option(help="Height and width of the images in px.")] = 5120,
     minutes: Annotated[float, typer.Option(help="Let the network learn so long at most.")] = DEMO_MINUTES,
@@ -230,7 +238,14 @@ def _inspect(
     from flawmap.inspect.progress import progress
 
     run = inspect_folder(
-        paths, bundle, run_dir, device=device, false_alarms=false_alarms, fresh=fresh, heatmaps=heatmaps, workers=workers,
+        paths,
+        bundle,
+        run_dir,
+        device=device,
+        false_alarms=false_alarms,
+        fresh=fresh,
+        heatmaps=heatmaps,
+        workers=workers,
         progress=progress,
     )
     if run.device_note:
@@ -243,9 +258,15 @@ def _inspect(
 
 def _need_training() -> None:
     """Says what is missing instead of a traceback where only inspection was installed."""
-    missing = [name for name in ("torch", "pytorch_lightning", "albumentations", "onnx", "onnxscript") if find_spec(name) is None]
+    missing = [
+        name
+        for name in ("torch", "pytorch_lightning", "albumentations", "onnx", "onnxscript")
+        if find_spec(name) is None
+    ]
     if missing:
-        raise UsageError(f"training is not installed here ({', '.join(missing)} missing): pip install 'flawmap[cpu,train]'")
+        raise UsageError(
+            f"training is not installed here ({', '.join(missing)} missing): pip install 'flawmap[cpu,train]'"
+        )
 
 
 def _say(text: str) -> None:

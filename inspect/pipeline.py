@@ -36,7 +36,7 @@ class Inspection:
     reconstruction: Image  # the image's shape and dtype: what the network holds for good
     regions: NDArray[np.void]  # REGION_DTYPE [k], the most severe first
     severities: NDArray[np.float64]  # [k]
-    severity: float  # of the worst region; the calibration's floor where there is none
+    severity: float  # of the highest score, whether or not it makes a region; the calibration's floor at the least
     verdict: Verdict
     milliseconds: dict[str, float]  # cut, score, stitch, regions
 
@@ -72,15 +72,14 @@ class Pipeline:
         heatmap, reconstruction = self._heatmap(image, recycle, watch)
         with watch("regions"):
             regions = find_defects(heatmap, self.thresholds)
-        severities = self.thresholds.severities(regions["score_max"])
-        worst = float(regions["score_max"].max()) if len(regions) else -np.inf
+            peak = heatmap.max()  # of the worst region, and of an image without one: how near to one it came
         return Inspection(
             heatmap=heatmap,
             reconstruction=reconstruction,
             regions=regions,
-            severities=severities,
-            severity=float(severities.max()) if len(regions) else self.thresholds.calibration.severity_floor,
-            verdict=self.thresholds.verdict(worst),
+            severities=self.thresholds.severities(regions["score_max"]),
+            severity=float(self.thresholds.severities(peak)),
+            verdict=self.thresholds.verdict(float(peak)),
             milliseconds=watch.milliseconds,
         )
 

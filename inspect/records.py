@@ -47,7 +47,7 @@ class ImageRecord(BaseModel):
 
     image: str  # path relative to the folder given, with forward slashes
     verdict: Verdict
-    severity: float  # of the worst region; the lowest severity the calibration knows where there is none
+    severity: float  # of the highest score: the worst region's, or how near an OK image came to one
     width: int
     height: int
     milliseconds: dict[str, float]  # by stage

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+
 from flawmap.sample_data.board_layout import Layout, make_layout
 from flawmap.sample_data.fields import Field, blur, profile, slow, slow_like, white
 from flawmap.sample_data.part import Box, Change, window

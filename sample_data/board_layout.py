@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from flawmap.sample_data.board_routing import PITCH, Cell, Router
 from numpy.typing import NDArray
+
+from flawmap.sample_data.board_routing import PITCH, Cell, Router
 
 Layer = NDArray[np.uint8]
 

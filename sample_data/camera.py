@@ -4,8 +4,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from flawmap.sample_data.fields import Field, slow
 from numpy.typing import NDArray
+
+from flawmap.sample_data.fields import Field, slow
 
 NOISE_SIGMA = 1.1
 """Sensor noise in 8-bit grey levels at mid grey."""

@@ -6,10 +6,11 @@ ones). The weave is a table over one repeat of both; irregular yarns are irregul
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from flawmap.sample_data.fields import Field, add, blur, profile, slow, slow_like, white
 from flawmap.sample_data.part import Box, Change, window
 from flawmap.sample_data.weave import STEPS, Weave, make_weave
-from numpy.typing import NDArray
 
 _SLUBS_PER_MEGAPIXEL = 14
 _HAIRS_PER_MEGAPIXEL = 900

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
 from flawmap.sample_data.board import Board
 from flawmap.sample_data.camera import photograph
 from flawmap.sample_data.cloth import Cloth
@@ -17,7 +19,6 @@ from flawmap.sample_data.placing import Defect, place_defects
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from flawmap.tiling.whole_file import write_text
-from numpy.typing import NDArray
 
 SURFACES: dict[str, Callable[[int, int, np.random.Generator], Surface]] = {
     "metal": Metal,

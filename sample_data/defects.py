@@ -7,8 +7,9 @@ levels are a blot on glass and nothing on cloth.
 
 import cv2
 import numpy as np
-from flawmap.sample_data.fields import Field, blur, profile, slow
 from numpy.typing import NDArray
+
+from flawmap.sample_data.fields import Field, blur, profile, slow
 
 SHAPES = ("dot", "scratch", "stain", "dent")
 

@@ -5,9 +5,10 @@ No two parts share a groove; what they share is the direction, the coarseness of
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from flawmap.sample_data.fields import Field, Streaks, add, blur, profile, slow, slow_like, white
 from flawmap.sample_data.part import Box, Change, window
-from numpy.typing import NDArray
 
 _GROOVES_PER_MEGAPIXEL = 700
 _NO_GROOVE = 128

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from flawmap.sample_data.fields import Field
 from numpy.typing import NDArray
+
+from flawmap.sample_data.fields import Field
 
 Box = tuple[int, int, int, int]
 """Half-open (y0, x0, y1, x1) in the image."""

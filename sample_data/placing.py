@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from flawmap.sample_data.camera import NOISE_SIGMA
 from flawmap.sample_data.defects import SHAPES, SMALLEST_DOT, dot, draw_shape
 from flawmap.sample_data.fields import Field, blur
 from flawmap.sample_data.part import Box, Change, Part
-from numpy.typing import NDArray
 
 GRADES = {"faint": (1.0, 2.0), "moderate": (3.0, 5.0), "strong": (6.5, 10.0)}
 """Contrast of each grade, in standard deviations of the local texture."""

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from flawmap.sample_data.fields import Field
 from numpy.typing import NDArray
+
+from flawmap.sample_data.fields import Field
 
 STEPS = 16
 """Table entries a yarn, each way."""

@@ -1,9 +1,11 @@
 """Small products and small models for the tests of training, export and calibration.
 
-Images are drawn with a seed, a few hundred px a side at most; the networks have a few channels, so that a training of 30
-steps takes seconds on one core.
+Images are drawn with a seed, a few hundred px a side at most; the networks have a few channels, so that a training of
+30 steps takes seconds on one core.
 """
 
+import atexit
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -19,8 +21,9 @@ from flawmap.training import checkpoint as checkpoints
 from flawmap.training.config import TrainConfig
 from flawmap.training.fit import train
 from flawmap.training.good_images import GoodImages, Normalisation
-from flawmap.training.scoring import ScoringModel, Standardisation, build_network
+from flawmap.training.scoring import ScoringModel, build_network
 from flawmap.training.split import Split
+from flawmap.training.standardisation import Standardisation
 
 torch.set_num_threads(1)  # several test processes share few cores
 
@@ -77,6 +80,7 @@ def silent(progress: float, text: str) -> None:
 def trained() -> tuple[Path, list[Path], TrainConfig]:
     """A repair model that really was trained, once for all tests of a process: checkpoint, good images, settings."""
     folder = Path(tempfile.mkdtemp(prefix="flawmap-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     paths = write_good(folder / "good", 8)
     config = tiny_config(learning={"steps": 60}, product="ribs")
     return train(paths, config, folder / "work", device="cpu", report=silent), paths, config

@@ -10,11 +10,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
-from flawmap.tiling.errors import ImageError
-from flawmap.tiling.images import list_images, read_image, write_image
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flawmap.tiling.errors import ImageError
+from flawmap.tiling.images import list_images, read_image, write_image
 from tests.image_files import (
     COLOUR,
     FILES,

@@ -145,7 +145,10 @@ def test_losses_of_0_to_1_need_the_autoencoder(loss: str) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("learning.steps", r"`--set` \(=learning\.steps\) must have the form key=value, for example learning\.steps=500"),
+        (
+            "learning.steps",
+            r"`--set` \(=learning\.steps\) must have the form key=value, for example learning\.steps=500",
+        ),
         ("=5", r"`--set` \(==5\) must have the form key=value"),
         ("learning.steps=[1", r"`--set` \(=learning\.steps=\[1\): the value is not valid YAML"),
         ("product.name=x", r"unknown setting `product\.name`|`product` \(=\{'name': 'x'\}\)"),

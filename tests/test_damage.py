@@ -139,9 +139,7 @@ def test_most_damage_is_visible_and_more_places_change_more() -> None:
 def test_pieces_of_the_donor_appear() -> None:
     """One damage in five: a donor of a level of its own, which nothing else reaches."""
     good, donor = tile(7, level=0.1), tile(8, level=0.1) + np.float32(1000)
-    foreign = [
-        damage_tile(np.random.default_rng(seed), good, donor, 0.1, ONE)[0].max() > 100 for seed in range(300)
-    ]
+    foreign = [damage_tile(np.random.default_rng(seed), good, donor, 0.1, ONE)[0].max() > 100 for seed in range(300)]
     assert 0.1 < np.mean(foreign) < 0.3
 
 

@@ -71,9 +71,7 @@ def test_an_unreadable_image_is_not_skipped(tmp_path: Path) -> None:
         read_good_images(paths, cache_gib=1, **READING)
 
 
-@given(
-    mean=st.floats(-100, 60000), std=st.floats(0.01, 9000), dtype=st.sampled_from(["uint8", "uint16", "float32"])
-)
+@given(mean=st.floats(-100, 60000), std=st.floats(0.01, 9000), dtype=st.sampled_from(["uint8", "uint16", "float32"]))
 def test_normalisation_is_mean_and_std(mean: float, std: float, dtype: str) -> None:
     pixels = draw_good(8, 8, dtype=dtype)
     expected = (pixels.astype(np.float64) - mean) / std

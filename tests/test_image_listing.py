@@ -2,11 +2,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from flawmap.tiling.errors import UsageError
-from flawmap.tiling.images import list_images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.images import list_images
 from tests.image_files import another_user, open_folder
 
 

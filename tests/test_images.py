@@ -9,12 +9,12 @@ import numpy as np
 import PIL.Image
 import pytest
 import skimage.io
-from flawmap.tiling.errors import ImageError, UsageError
-from flawmap.tiling.images import IMAGE_SUFFIXES, describe, read_image, write_image
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from flawmap.tiling.errors import ImageError, UsageError
+from flawmap.tiling.images import IMAGE_SUFFIXES, describe, read_image, write_image
 from tests.image_files import (
     COLOUR,
     DEEP,

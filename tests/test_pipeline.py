@@ -93,6 +93,15 @@ def test_a_good_image_is_ok(pipeline: Pipeline) -> None:
     assert found.severity == calibration().severity_floor
 
 
+def test_an_ok_image_says_how_near_it_came_to_a_region(pipeline: Pipeline) -> None:
+    image = good_image(200, 300, seed=3)
+    image[120, 40] = image[118:123, 38:43].mean() + 55
+    found = pipeline.inspect(image)
+    assert (found.verdict, len(found.regions)) == ("OK", 0)
+    assert found.severity == calibration().severity(found.heatmap.max())
+    assert calibration().severity_floor < found.severity < 0.7
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (3, 7)])
 def test_images_far_smaller_than_a_tile(pipeline: Pipeline, shape: tuple[int, int]) -> None:
     image = good_image(*shape)

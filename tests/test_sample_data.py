@@ -7,15 +7,16 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from flawmap.sample_data.__main__ import main
 from flawmap.sample_data.dataset import SURFACES, Product, write_dataset
 from flawmap.sample_data.defects import SHAPES, SMALLEST_DOT, dot
 from flawmap.sample_data.placing import GRADES, grade_of
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

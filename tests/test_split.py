@@ -19,7 +19,9 @@ def names(count: int) -> list[Path]:
 
 
 @given(
-    count=st.integers(FEWEST, 200), seed=st.integers(0, 99), shares=st.tuples(st.floats(0.01, 0.3), st.floats(0.01, 0.3))
+    count=st.integers(FEWEST, 200),
+    seed=st.integers(0, 99),
+    shares=st.tuples(st.floats(0.01, 0.3), st.floats(0.01, 0.3)),
 )
 def test_parts_are_disjoint_and_complete(count: int, seed: int, shares: tuple[float, float]) -> None:
     settings = SplitSettings(calibrate_share=shares[0], standardise_share=shares[1])
@@ -53,9 +55,13 @@ def test_parts_are_sorted() -> None:
         assert part == sorted(part)
 
 
-@pytest.mark.parametrize(("count", "text"), [(0, "0 good images"), (1, "1 good image"), (2, "2 good images"), (3, "3 good images")])
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 good images"), (1, "1 good image"), (2, "2 good images"), (3, "3 good images")]
+)
 def test_too_few_images(count: int, text: str) -> None:
-    with pytest.raises(UsageError, match=rf"^{text} found, at least 4 are needed: 2 to learn from, 1 .* 1 to calibrate on$"):
+    with pytest.raises(
+        UsageError, match=rf"^{text} found, at least 4 are needed: 2 to learn from, 1 .* 1 to calibrate on$"
+    ):
         split_images(names(count), DEFAULT, 0)
 
 
@@ -67,7 +73,9 @@ def test_four_images_are_enough() -> None:
 @pytest.mark.parametrize(("count", "shares"), [(4, (0.5, 0.1)), (6, (0.6, 0.3)), (10, (0.5, 0.4)), (8, (0.9, 0.05))])
 def test_shares_that_leave_too_few(count: int, shares: tuple[float, float]) -> None:
     settings = SplitSettings(calibrate_share=shares[0], standardise_share=shares[1])
-    with pytest.raises(UsageError, match=rf"leave \d of {count} good images to learn from, at least 2 are needed: lower") as told:
+    with pytest.raises(
+        UsageError, match=rf"leave \d of {count} good images to learn from, at least 2 are needed: lower"
+    ) as told:
         split_images(names(count), settings, 0)
     needed = int(str(told.value).split("give ")[1].split(" good")[0])
     assert needed > count
@@ -76,6 +84,6 @@ def test_shares_that_leave_too_few(count: int, shares: tuple[float, float]) -> N
 
 def test_shares_that_leave_nobody() -> None:
     settings = SplitSettings(calibrate_share=0.6, standardise_share=0.5)
-    message = r"`split\.calibrate_share` \(=0\.6\) and `split\.standardise_share` \(=0\.5\) leave 0 of 50 .*: lower the shares$"
-    with pytest.raises(UsageError, match=message):
+    message = r"`split\.calibrate_share` \(=0\.6\) and `split\.standardise_share` \(=0\.5\) leave 0 of 50 .*: lower"
+    with pytest.raises(UsageError, match=rf"{message} the shares$"):
         split_images(names(50), settings, 0)

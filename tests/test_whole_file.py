@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flawmap.tiling.whole_file import write_text, write_whole
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from flawmap.tiling.whole_file import write_text, write_whole
 
 # Text as Python has it from file names too: any character, and bytes that are not UTF-8 as U+DC80..U+DCFF.
 texts = st.text(st.characters(codec="utf-8") | st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF))

@@ -13,12 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
+
 from flawmap.tiling import bmp_file, jpeg_file, png_file, tiff_file
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.image_header import UnreadableError
 from flawmap.tiling.image_listing import IMAGE_SUFFIXES, list_images
 from flawmap.tiling.whole_file import write_whole
-from numpy.typing import NDArray
 
 __all__ = ["IMAGE_SUFFIXES", "describe", "list_images", "read_image", "write_image"]
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
+
 from flawmap.tiling.image_header import UnreadableError, check_size
 from flawmap.tiling.jpeg_file import check_jpeg
-from numpy.typing import NDArray
 
 # Byte order, version 42 (classic) or 43 (BigTIFF).
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -1,8 +1,10 @@
 """The bottleneck autoencoder that users know: the whole tile through a short latent vector and back.
 
-It is here as a baseline. A wide latent reproduces the defect, a narrow one blurs the good; docs/detection.md has the figures.
-Its answer for a pixel depends on the whole tile, so tiles have one size, that of training.
+It is here as a baseline. A wide latent reproduces the defect, a narrow one blurs the good; docs/detection.md has the
+figures. Its answer for a pixel depends on the whole tile, so tiles have one size, that of training.
 """
+
+import itertools
 
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ class BottleneckAutoencoder(nn.Module):
         self.receptive_field = tile_size
         wide = [n_channels, *channels]
         encoder: list[nn.Module] = []
-        for a, b in zip(wide[:-1], wide[1:], strict=True):
+        for a, b in itertools.pairwise(wide):
             encoder += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.BatchNorm2d(b), nn.LeakyReLU(0.1)]
         inner = tile_size // self.stride
         self.encoder = nn.Sequential(*encoder)
@@ -31,7 +33,7 @@ class BottleneckAutoencoder(nn.Module):
         self.expand = nn.ConvTranspose2d(latent_size, channels[-1], inner)
         decoder: list[nn.Module] = [nn.LeakyReLU(0.1)]
         narrow = list(reversed(channels))
-        for a, b in zip(narrow[:-1], narrow[1:], strict=True):
+        for a, b in itertools.pairwise(narrow):
             decoder += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), nn.BatchNorm2d(b), nn.LeakyReLU(0.1)]
         decoder += [nn.ConvTranspose2d(channels[0], n_channels, 4, stride=2, padding=1), nn.Sigmoid()]
         self.decoder = nn.Sequential(*decoder)

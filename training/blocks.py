@@ -10,7 +10,7 @@ from torch import nn
 
 
 def convolution(n_in: int, n_out: int, kernel: int = 3) -> nn.Sequential:
-    """Convolution, batch norm, SiLU; the size stays. Reflection, not zeros: a dark frame would be a defect of its own."""
+    """Convolution, batch norm, SiLU; the size stays. Reflection, not zeros: a dark frame would be a defect itself."""
     conv = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2, padding_mode="reflect", bias=False)
     return nn.Sequential(OrderedDict(convolution=conv, norm=nn.BatchNorm2d(n_out), activation=nn.SiLU()))
 

@@ -1,7 +1,7 @@
 """The checkpoint: everything `flawmap export` needs to make a bundle, in one file that holds no code."""
 
 import csv
-import pickle
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_whole
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import Normalisation
-from flawmap.training.scoring import ScoringModel, Standardisation, build_network
+from flawmap.training.scoring import ScoringModel, build_network
 from flawmap.training.split import Split
+from flawmap.training.standardisation import Standardisation
 from flawmap.training.tile_batches import TileDrawer
 
 FORMAT = 1
@@ -53,7 +54,7 @@ def save(
         "n_channels": model.mean.numel(),
         "dtype": proof_tiles.dtype.name,
         "normalisation": {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()},
-        "standardisation": {"location": model.location.flatten().tolist(), "scale": model.scale.flatten().tolist()},
+        "standardisation": {name: getattr(model, name).flatten().tolist() for name in ("location", "scale")},
         "network": model.network.state_dict(),
         "split": {name: [str(p) for p in paths] for name, paths in asdict(split).items()},
         "proof_tiles": torch.from_numpy(proof_tiles),
@@ -72,10 +73,9 @@ def load(path: Path) -> Checkpoint:
     if not path.is_file():
         raise UsageError(f"`CHECKPOINT` (={path}) must be a file that `flawmap train` wrote: there is no such file")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"`CHECKPOINT` (={path}) is not a flawmap checkpoint: {reason}") from None
+        content = _read(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"`CHECKPOINT` (={path}) is not a flawmap checkpoint: {error}") from None
     if not isinstance(content, dict) or content.get("flawmap_checkpoint") != FORMAT:
         raise UsageError(f"`CHECKPOINT` (={path}) must be a model.ckpt that `flawmap train` wrote, of format {FORMAT}")
     config = TrainConfig.model_validate(content["config"])
@@ -101,14 +101,27 @@ def resumable_step(path: Path, identity: str) -> int | None:
     if not path.is_file():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["flawmap"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, ValueError):
+        content = _read(path)
+    except ValueError:
         return None
-    return int(state["step"]) if state["identity"] == identity else None
+    state = content.get("flawmap") if isinstance(content, dict) else None
+    return int(state["step"]) if state is not None and state["identity"] == identity else None
+
+
+def _read(path: Path) -> Any:
+    """What torch reads from `path`; ValueError, with a word on why, for what it cannot read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickles of others
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # other bytes lead its unpickler to IndexError, EOFError, struct.error and more
+        raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from None
 
 
 def draw_proof_tiles(model: ScoringModel, drawer: TileDrawer, config: TrainConfig) -> NDArray[np.generic]:
-    """Raw tiles [n, t, t] or [n, t, t, C] of held-out images, every second one with a bright square of 9 px in its middle."""
+    """Raw tiles [n, t, t] or [n, t, t, C] of held-out images, every second one with a bright 9 px square in it."""
     size = config.tile.train_size
     if config.network.kind == "repair":
         smallest = min(n for image in drawer.images.padded for n in image.shape[:2])

@@ -20,51 +20,51 @@ class _Section(BaseModel):
 
 
 class TileSettings(_Section):
-    size: int | None = Field(None, ge=32)
-    overlap: int | None = Field(None, ge=0)
-    border: int = Field(48, ge=0)
-    train_size: int = Field(128, ge=32)
+    size: int | None = Field(default=None, ge=32)
+    overlap: int | None = Field(default=None, ge=0)
+    border: int = Field(default=48, ge=0)
+    train_size: int = Field(default=128, ge=32)
 
 
 class NetworkSettings(_Section):
     kind: Literal["repair", "autoencoder"] = "repair"
-    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((24, 48, 72), min_length=2, max_length=6)
-    latent_size: int = Field(64, ge=1)
+    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64), min_length=2, max_length=6)
+    latent_size: int = Field(default=64, ge=1)
 
 
 class LearningSettings(_Section):
     loss: LossName = "charbonnier"
-    gradient_weight: float = Field(0.5, ge=0)
-    head_weight: float = Field(5.0, ge=0)
-    steps: int = Field(3000, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    batch_size: int = Field(16, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0)
-    patience: int = Field(8, ge=1)
-    validate_every: int = Field(200, ge=1)
-    checkpoint_every: int = Field(100, ge=1)
-    seed: int = Field(0, ge=0)
-    cache_gib: float = Field(4.0, gt=0)
+    gradient_weight: float = Field(default=0.5, ge=0)
+    head_weight: float = Field(default=5.0, ge=0)
+    steps: int = Field(default=3000, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    patience: int = Field(default=12, ge=1)
+    validate_every: int = Field(default=100, ge=1)
+    checkpoint_every: int = Field(default=100, ge=1)
+    seed: int = Field(default=0, ge=0)
+    cache_gib: float = Field(default=4.0, gt=0)
 
 
 class DamageSettings(_Section):
-    untouched_share: float = Field(0.35, ge=0, le=1)
-    most_per_tile: int = Field(5, ge=1)
-    border_share: float = Field(0.15, ge=0, le=1)
-    hard_share: float = Field(0.3, ge=0, le=1)
-    hard_untouched_share: float = Field(0.7, ge=0, le=1)
+    untouched_share: float = Field(default=0.35, ge=0, le=1)
+    most_per_tile: int = Field(default=5, ge=1)
+    border_share: float = Field(default=0.15, ge=0, le=1)
+    hard_share: float = Field(default=0.3, ge=0, le=1)
+    hard_untouched_share: float = Field(default=0.7, ge=0, le=1)
 
 
 class VariationSettings(_Section):
     flips: bool = True
-    brightness: float = Field(0.02, ge=0, le=0.5)
-    contrast: float = Field(0.05, ge=0, le=0.5)
+    brightness: float = Field(default=0.02, ge=0, le=0.5)
+    contrast: float = Field(default=0.05, ge=0, le=0.5)
 
 
 class SplitSettings(_Section):
-    calibrate_share: float = Field(0.25, gt=0, lt=1)
-    standardise_share: float = Field(0.1, gt=0, lt=1)
+    calibrate_share: float = Field(default=0.3, gt=0, lt=1)
+    standardise_share: float = Field(default=0.1, gt=0, lt=1)
 
 
 class TrainConfig(_Section):
@@ -77,7 +77,7 @@ class TrainConfig(_Section):
     damage: DamageSettings = DamageSettings()
     variation: VariationSettings = VariationSettings()
     split: SplitSettings = SplitSettings()
-    false_alarms: float = Field(0.1, gt=0, le=100)
+    false_alarms: float = Field(default=0.1, gt=0, le=100)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -90,7 +90,7 @@ class TrainConfig(_Section):
 
 
 def load_config(path: Path | None = None, overrides: list[str] | None = None) -> TrainConfig:
-    """Reads a YAML file (the defaults where it is silent) and applies `key=value` overrides such as `learning.steps=500`.
+    """Reads a YAML file, the defaults where it is silent, and applies overrides such as `learning.steps=500`.
 
     Raises:
         UsageError: names the key, its value and the rule; for an unknown key also the nearest known one.

@@ -1,9 +1,9 @@
 """Synthetic damage: what the repair network learns to undo and the head learns to see.
 
-A few small, local changes a tile, in contrast relative to what the product shows around them: a mark of three local standard
-deviations is as visible on cloth as on ground steel. Related work: Zavrtanik et al., DRAEM (ICCV 2021), pasted textures; Li et
-al., CutPaste (CVPR 2021), pasted pieces of good images. Here most damage is a plain change of grey level, as stains, dents,
-scratches and dust are.
+A few small, local changes a tile, in contrast relative to what the product shows around them: a mark of three local
+standard deviations is as visible on cloth as on ground steel. Related work: Zavrtanik et al., DRAEM (ICCV 2021), pasted
+textures; Li et al., CutPaste (CVPR 2021), pasted pieces of good images. Here most damage is a plain change of grey
+level, as stains, dents, scratches and dust are.
 """
 
 from collections.abc import Callable
@@ -72,15 +72,15 @@ def _apply(
 
 
 def _filling(rng: np.random.Generator, here: Tile, donor: Tile, mean: Tile, deviation: Tile) -> Tile:
-    """What stands in the damaged place: three in five a level of its own, else a foreign piece or the content shifted."""
+    """What stands in the damaged place: three in five a level of its own, else a foreign piece or content shifted."""
     kind = rng.random()
-    sign = rng.choice(np.float32([-1, 1]))
+    sign = np.float32(rng.choice([-1, 1]))
     if kind < 0.6:
         contrast = sign * np.float32(shapes.log_uniform(rng, 1.5, 10))
         grain = rng.standard_normal(here.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.7))
-        return (mean + deviation * (contrast + grain)).astype(np.float32)  # type: ignore[no-any-return]
+        return (mean + deviation * (contrast + grain)).astype(np.float32)
     if kind < 0.8:
         y = int(rng.integers(0, donor.shape[0] - here.shape[0] + 1))
         x = int(rng.integers(0, donor.shape[1] - here.shape[1] + 1))
         return donor[y : y + here.shape[0], x : x + here.shape[1]]
-    return (here + deviation * sign * np.float32(rng.uniform(1, 6))).astype(np.float32)  # type: ignore[no-any-return]
+    return (here + deviation * sign * np.float32(rng.uniform(1, 6))).astype(np.float32)

@@ -27,13 +27,14 @@ from flawmap.training.good_images import (
 )
 from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
-from flawmap.training.scoring import ScoringModel, Standardisation, build_network, evidence_of_tiles
+from flawmap.training.scoring import ScoringModel, build_network, evidence_of_tiles
 from flawmap.training.split import Split, split_images
+from flawmap.training.standardisation import Standardisation
 from flawmap.training.tile_batches import TileBatch, TileBatches, TileDrawer
 
 VALIDATION_BATCHES = 6
 VALIDATION_SEED = 1_000_003  # far from every training step's seed
-STANDARDISE_PIXELS = 5_000_000  # good pixels are enough to know one in 100,000
+STANDARDISE_PIXELS = 10_000_000  # good pixels are enough to know one in a million
 
 
 class Report(Protocol):
@@ -59,7 +60,7 @@ def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, re
     A training that was killed goes on from `work`/resume.ckpt if the settings and the images are still the same.
 
     Raises:
-        UsageError: too few images, images that differ, a tile size the network cannot take.
+        UsageError: too few images, images that differ, a tile size the network cannot take, a training that diverged.
         DeviceError: `device` is cuda and there is none.
         ImageError: a good image cannot be read.
     """
@@ -75,6 +76,7 @@ def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, re
     held_out_drawer = TileDrawer(prepared.held_out, prepared.normalisation, prepared.noise, config)
     _fit(learner, held_out_drawer, resume_file, _identity(paths, config), accelerator)
     model.cpu().eval()
+    _check_finite(model, config)
     report(1.0, "measuring what good pixels show")
     standardisation = _standardise(model, prepared.held_out, config)
     model = ScoringModel(model.network, prepared.normalisation, standardisation, prepared.train.dtype).eval()
@@ -129,7 +131,8 @@ def _check_tiles(config: TrainConfig, stride: int) -> None:
 
 def _new_model(prepared: Prepared, config: TrainConfig) -> ScoringModel:
     network = build_network(config, prepared.train.channels)
-    network = network.to(memory_format=torch.channels_last)  # a fifth faster on a CPU, faster still on a GPU
+    # A fifth faster on a CPU, faster still on a GPU.
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ScoringModel(network, prepared.normalisation, None, prepared.train.dtype)
 
 
@@ -187,8 +190,16 @@ def _run(trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt from None
 
 
+def _check_finite(model: ScoringModel, config: TrainConfig) -> None:
+    if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        rate = config.learning.learning_rate
+        raise UsageError(
+            f"the training diverged, its weights are not finite: lower `learning.learning_rate` (={rate:g})"
+        )
+
+
 def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -> Standardisation:
-    """Scores random tiles of held-out good images until one pixel in 100,000 is known."""
+    """Scores random tiles of held-out good images until one pixel in a million is known."""
     rng = np.random.default_rng(config.learning.seed)
     margin = 0
     size = config.tile.train_size

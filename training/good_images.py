@@ -26,10 +26,10 @@ class Normalisation:
 
     def apply(self, pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         """[..., H, W] or [..., H, W, C] of any dtype -> float32 of the same shape."""
-        mean, std = np.float32(self.mean), np.float32(self.std)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         if len(self.mean) == 1:
-            mean, std = mean[0], std[0]
-        return (pixels.astype(np.float32) - mean) / std  # type: ignore[no-any-return]
+            mean, std = mean.reshape(()), std.reshape(())
+        return (pixels.astype(np.float32) - mean) / std
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read_good_images(
     cache_gib: float,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> GoodImages:
-    """Reads images in parallel until `cache_gib` GiB are full; the caller shuffles `paths` if the order should not decide.
+    """Reads images in parallel until `cache_gib` GiB are full; the caller shuffles `paths` if order should not decide.
 
     Raises:
         ImageError: an image cannot be read. A training set is not a production folder: nothing is skipped in silence.
@@ -79,7 +79,8 @@ def read_good_images(
         for start in range(0, len(paths), READERS):
             for path, image in zip(paths[start:], pool.map(read_image, paths[start : start + READERS]), strict=False):
                 check_alike(paths[0], padded[0] if padded else image, path, image)
-                grid = TileGrid(*image.shape[:2], tile_size, 0, multiple=multiple, border=border)
+                height, width = image.shape[:2]
+                grid = TileGrid(height, width, tile_size, 0, multiple=multiple, border=border)
                 padded.append(grid.pad(image))
                 budget -= padded[-1].nbytes
             report(len(padded), len(paths))
@@ -115,7 +116,7 @@ def measure_noise(images: GoodImages, normalisation: Normalisation) -> float:
     After Immerkaer, "Fast noise variance estimation", CVIU 64 (1996), with the median instead of the mean, so that
     texture and edges count little.
     """
-    kernel = np.float32([[1, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
+    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
     estimates = []
     for image in images.padded[:8]:
         rows, columns = (min(1024, n) for n in image.shape[:2])

@@ -1,4 +1,4 @@
-"""What a wrong reconstruction costs. Each function gives one cost a pixel, float32 [N, 1, H, W]; means are taken outside."""
+"""What a wrong reconstruction costs: `pixel_loss` and `ssim_map` per pixel, means taken outside; others a scalar."""
 
 import math
 from typing import assert_never

@@ -1,4 +1,4 @@
-"""training.png: the loss curve, and what the model makes of held-out tiles, for the operator who wants to see it learn."""
+"""training.png: the loss curve, and what the model makes of held-out tiles, for the operator who sees it learn."""
 
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ COLUMNS = ("input", "reconstruction", "residual", "score")
 
 
 def write_training_picture(path: Path, curve: list[dict[str, float]], model: ScoringModel, drawer: TileDrawer) -> None:
-    """Draws `path` (PNG): the losses over the steps, and `ROWS` damaged tiles with reconstruction, residual and score."""
+    """Draws `path` (PNG): losses over the steps, and `ROWS` damaged tiles with reconstruction, residual and score."""
     figure = Figure(figsize=(14, 7), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1.4))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1, 1.4))
+    left, right = parts
     _draw_curve(left.subplots(), curve)
     _draw_tiles(right.subplots(ROWS, len(COLUMNS)), model, drawer)
     with write_whole(path) as temporary:
@@ -46,12 +47,12 @@ def _draw_tiles(axes: Any, model: ScoringModel, drawer: TileDrawer) -> None:
     order = torch.argsort(batch.mask.sum(dim=(1, 2, 3)), descending=True)[:ROWS]
     x = batch.damaged[order]
     reconstruction, evidence = model.explain(x)
-    score = ((evidence - model.location) / model.scale).amax(dim=1)
+    score = model.standardise(evidence)
     residual = (x - reconstruction).abs().amax(dim=1)
     for row in range(ROWS):
         shown = (_grey(x[row]), _grey(reconstruction[row]), residual[row].numpy(), score[row].numpy())
         limits = np.percentile(shown[0], (0.5, 99.5))
-        # Residuals in units of the tile's contrast, scores from ordinary (0) to twice what good pixels rarely reach (2).
+        # Residuals in the tile's contrast, scores up to twice what one good pixel in a million reaches.
         ranges = (limits, limits, (0.0, float(np.diff(limits)[0]) / 2), (0.0, 2.0))
         for column, (image, (low, high)) in enumerate(zip(shown, ranges, strict=True)):
             axes[row, column].imshow(image, cmap="gray" if column < 2 else "inferno", vmin=low, vmax=high)

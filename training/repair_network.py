@@ -1,10 +1,13 @@
 """The default model: a U-Net that learns to repair synthetic damage, and a second one that says where the damage was.
 
-A bottleneck autoencoder meets one dilemma: wide, it reproduces the defect; narrow, it blurs the good. Here nothing is squeezed:
-skips carry every detail, and the task itself (give back the undamaged tile) keeps defects out. The pair follows Zavrtanik,
-Kristan and Skocaj, "DRAEM - A discriminatively trained reconstruction embedding for surface anomaly detection", ICCV 2021; the
-stem is a pixel unshuffle (Shi et al., CVPR 2016), which halves the size and loses nothing of a 5 px dot.
+A bottleneck autoencoder meets one dilemma: wide, it reproduces the defect; narrow, it blurs the good. Here nothing is
+squeezed: skips carry every detail, and the task itself (give back the undamaged tile) keeps defects out. The pair
+follows Zavrtanik, Kristan and Skocaj, "DRAEM - A discriminatively trained reconstruction embedding for surface anomaly
+detection", ICCV 2021; the stem is a pixel unshuffle (Shi et al., CVPR 2016), which halves the size and loses nothing of
+a 5 px dot.
 """
+
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +20,8 @@ UNSHUFFLE = 2
 class RepairUNet(nn.Module):
     """U-Net on a pixel-unshuffled input.
 
-    Skips are added, not concatenated, and each level has one convolution on the way up: half the work of the usual U-Net,
-    because the way up at the finest level is what costs.
+    Skips are added, not concatenated, and each level has one convolution on the way up: half the work of the usual
+    U-Net, because the way up at the finest level is what costs.
 
     Args:
         n_in, n_out: channels of the input and of the output.
@@ -30,9 +33,9 @@ class RepairUNet(nn.Module):
         wide = [n_in * UNSHUFFLE**2, *channels]
         narrow = list(reversed(channels))
         self.unshuffle = nn.PixelUnshuffle(UNSHUFFLE)
-        self.down = nn.ModuleList(double_convolution(a, b) for a, b in zip(wide[:-1], wide[1:], strict=True))
+        self.down = nn.ModuleList(double_convolution(a, b) for a, b in itertools.pairwise(wide))
         self.pool = nn.MaxPool2d(2)
-        self.project = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(narrow[:-1], narrow[1:], strict=True))
+        self.project = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in itertools.pairwise(narrow))
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
         self.up = nn.ModuleList(convolution(n, n) for n in narrow[1:])
         self.last = nn.Conv2d(channels[0], n_out * UNSHUFFLE**2, 1)
@@ -77,11 +80,11 @@ class RepairNetwork(nn.Module):
 def receptive_field(n_levels: int) -> int:
     """Width in px of what one U-Net output pixel can depend on, rounded up to its stride.
 
-    A level at 1/s of the size has two 3x3 convolutions going down and, but for the last level, one going up, each reaching
-    s px to both sides; pooling and the block that the pixel lies in add one stride at most to each side.
+    A level at 1/s of the size has two 3x3 convolutions going down and, but for the last level, one going up, each
+    reaching s px to both sides; pooling and the block that the pixel lies in add one stride at most to each side.
     """
     reach = 0
     for level in range(n_levels):
-        reach += UNSHUFFLE * 2**level * (2 if level == n_levels - 1 else 3)
-    stride = UNSHUFFLE * 2 ** (n_levels - 1)
+        reach += (UNSHUFFLE << level) * (2 if level == n_levels - 1 else 3)
+    stride = UNSHUFFLE << (n_levels - 1)
     return 2 * (reach + stride + -(reach + stride) % stride)

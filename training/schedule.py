@@ -1,4 +1,4 @@
-"""How far a training is, by steps or by the clock, whichever runs out first, and the learning rate that belongs there."""
+"""How far a training is, by steps or the clock, whichever runs out first, and the learning rate that belongs there."""
 
 import math
 import time

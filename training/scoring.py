@@ -2,14 +2,13 @@
 
     tile -> normalised -> network -> evidence maps -> each standardised on good images -> largest of them
 
-Evidence is the head's damage logit, lightly smoothed, and the signed residual averaged over boxes of several sizes: a dot shows
-at the smallest, a stain at the largest. Neither the head nor the residual alone will do (DESIGN section 5), so each is
-measured against what it shows on good images and the most surprising one speaks. Never an average over maps: that erases a dot.
+Evidence is the head's damage logit, lightly smoothed, and the signed residual averaged over boxes of several sizes: a
+dot shows at the smallest, a stain at the largest. Neither the head nor the residual alone will do (DESIGN section 5),
+so each is measured against what it shows on good images and the most surprising one speaks. Never an average over maps:
+that erases a dot.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -21,30 +20,11 @@ from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import Normalisation
 from flawmap.training.repair_network import RepairNetwork
+from flawmap.training.standardisation import Standardisation
 
 BOXES = (1, 3, 5, 9, 17)  # px
 LOGIT_SIGMA = 1.25  # px
 LOGIT_REACH = 4  # px
-ORDINARY, RARE = 0.99, 1 - 1e-5  # quantiles of good pixels that a standardised score calls 0 and 1
-
-
-@dataclass(frozen=True)
-class Standardisation:
-    """What each evidence map shows on good images: its ordinary level and how far its rare peaks rise above."""
-
-    location: tuple[float, ...]
-    scale: tuple[float, ...]
-
-    @classmethod
-    def identity(cls, n_maps: int) -> "Standardisation":
-        return cls((0.0,) * n_maps, (1.0,) * n_maps)
-
-    @classmethod
-    def measure(cls, evidence: NDArray[np.float32]) -> "Standardisation":
-        """From the evidence of good pixels, float32 [K, n]."""
-        ordinary = np.quantile(evidence, ORDINARY, axis=1)
-        rare = np.quantile(evidence, RARE, axis=1)
-        return cls(tuple(ordinary.tolist()), tuple(np.maximum(rare - ordinary, 1e-3).tolist()))
 
 
 def build_network(config: TrainConfig, n_channels: int) -> RepairNetwork | BottleneckAutoencoder:
@@ -66,6 +46,12 @@ class ScoringModel(nn.Module):
         dtype: of the image (uint8, uint16 or float32); the reconstruction has it too.
     """
 
+    mean: Tensor
+    std: Tensor
+    location: Tensor
+    scale: Tensor
+    taps: Tensor
+
     def __init__(
         self,
         network: RepairNetwork | BottleneckAutoencoder,
@@ -78,7 +64,7 @@ class ScoringModel(nn.Module):
         self.has_head = isinstance(network, RepairNetwork)
         standardisation = standardisation or Standardisation.identity(len(BOXES) + self.has_head)
         self.dtype = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}[dtype.name]
-        self.full_scale = float(np.iinfo(dtype).max) if dtype.kind == "u" else None
+        self.full_scale = float(np.iinfo(dtype.name).max) if dtype.kind == "u" else None
         for name, values in (
             ("mean", normalisation.mean),
             ("std", normalisation.std),
@@ -93,19 +79,23 @@ class ScoringModel(nn.Module):
     @property
     def receptive_field(self) -> int:
         """Width in px of what one score can depend on."""
-        # The residual's widest box stands on the repair half alone, which leaves it more room than the head's smoothing.
+        # The residual's widest box stands on the repair half alone: that leaves it more room than the head's smoothing.
         return self.network.receptive_field + (2 * LOGIT_REACH if self.has_head else 0)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw tiles [N, H, W] or [N, H, W, C] -> score float32 [N, H, W], reconstruction of the tiles' shape and dtype."""
+        """Raw tiles [N, H, W] or [N, H, W, C] -> score float32 [N, H, W], reconstruction like the tiles."""
         x = self.normalise(tiles)
         reconstruction, evidence = self.explain(x)
-        score = ((evidence - self.location) / self.scale).amax(dim=1)
+        score = self.standardise(evidence)
         restored = reconstruction * self.std + self.mean
         if self.full_scale is not None:
             restored = restored.round().clamp(0.0, self.full_scale)
         restored = restored.to(self.dtype)
         return score, restored.squeeze(1) if tiles.dim() == 3 else restored.permute(0, 2, 3, 1)
+
+    def standardise(self, evidence: Tensor) -> Tensor:
+        """Evidence maps [N, K, H, W] -> score [N, H, W]: the rarest of them."""
+        return ((evidence - self.location) / self.scale).amax(dim=1)
 
     def normalise(self, tiles: Tensor) -> Tensor:
         """Raw tiles -> normalised float32 [N, C, H, W]."""
@@ -122,9 +112,8 @@ class ScoringModel(nn.Module):
         return reconstruction, residual_scales(x - reconstruction)
 
     def _smooth(self, logit: Tensor) -> Tensor:
-        taps = cast(Tensor, self.taps)
         padded = F.pad(logit, (LOGIT_REACH,) * 4, mode="reflect")
-        return F.conv2d(F.conv2d(padded, taps.view(1, 1, 1, -1)), taps.view(1, 1, -1, 1))
+        return F.conv2d(F.conv2d(padded, self.taps.view(1, 1, 1, -1)), self.taps.view(1, 1, -1, 1))
 
 
 def residual_scales(residual: Tensor) -> Tensor:
@@ -135,7 +124,8 @@ def residual_scales(residual: Tensor) -> Tensor:
         if box > 1:  # one axis at a time: 2 x 17 taps instead of 17 x 17
             mean = F.avg_pool2d(mean, (box, 1), stride=1, padding=(box // 2, 0), count_include_pad=False)
             mean = F.avg_pool2d(mean, (1, box), stride=1, padding=(0, box // 2), count_include_pad=False)
-        maps.append(mean.abs().amax(dim=1, keepdim=True))
+        # A mono image has nothing to choose from, and ONNX Runtime takes its time for a maximum over one channel.
+        maps.append(mean.abs() if mean.shape[1] == 1 else mean.abs().amax(dim=1, keepdim=True))
     return torch.cat(maps, dim=1)
 
 

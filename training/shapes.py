@@ -1,7 +1,7 @@
 """Outlines of synthetic damage: each function draws one small opacity patch, float32 [h, w] in 0..1.
 
-Everything is drawn at its own size, never on a whole tile: a 3 px dot costs what 3 px cost. Lengths are px of the image;
-`log_uniform` because twice as large is one step, at 3 px as at 30.
+Everything is drawn at its own size, never on a whole tile: a 3 px dot costs what 3 px cost. Lengths are px of the
+image; `log_uniform` because twice as large is one step, at 3 px as at 30.
 """
 
 import cv2
@@ -49,7 +49,7 @@ def blob(rng: np.random.Generator) -> Patch:
     field = _smooth_field(rng, rows, columns, cells=4)
     distance = np.sqrt(y * y + x * x) + 0.25 * field
     edge = rng.uniform(0.05, 0.6)  # from a crisp outline to one that fades, as a stain does
-    return np.clip((0.85 - distance) / edge, 0, 1)
+    return np.asarray(np.clip((0.85 - distance) / edge, 0, 1), np.float32)
 
 
 def polygon(rng: np.random.Generator) -> Patch:
@@ -89,7 +89,7 @@ def _ellipse(height: float, width: float, angle_degrees: float) -> Patch:
 
 def _shrink(canvas: NDArray[np.uint8]) -> Patch:
     size = (canvas.shape[1] // FINE, canvas.shape[0] // FINE)
-    return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return cv2.resize(canvas, size, interpolation=cv2.INTER_AREA).astype(np.float32) / np.float32(255)
 
 
 def _smooth_field(rng: np.random.Generator, rows: int, columns: int, cells: int) -> Patch:

@@ -1,10 +1,10 @@
 """Batches of damaged and undamaged tiles, drawn anew for every step.
 
-A batch is a function of the seed, the step and the hard places found so far: a training that was killed and resumed sees the
-batches that an undisturbed one would have seen.
+A batch is a function of the seed, the step and the hard places found so far: a training that was killed and resumed
+sees the batches that an undisturbed one would have seen.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -30,7 +30,10 @@ class HardPlace:
 
 
 class TileBatch(NamedTuple):
-    """Normalised tiles: `damaged` is the input, `good` the target, float32 [N, C, H, W]; `mask` float32 [N, 1, H, W] in {0, 1}."""
+    """Normalised tiles: `damaged` is the input, `good` the target, float32 [N, C, H, W].
+
+    `mask` is float32 [N, 1, H, W] in {0, 1}: 1 where the input is visibly damaged.
+    """
 
     damaged: Tensor
     good: Tensor
@@ -106,7 +109,7 @@ class TileBatches(IterableDataset[TileBatch]):
             step += 1
 
 
-def _stack(tiles: list[NDArray[np.generic]]) -> Tensor:
+def _stack(tiles: Sequence[NDArray[np.generic]]) -> Tensor:
     """Tiles [H, W, C] -> contiguous float32 [N, C, H, W]."""
     stacked = np.stack(tiles).astype(np.float32).transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(stacked))

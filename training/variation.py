@@ -15,8 +15,8 @@ from flawmap.training.config import VariationSettings
 class Variation:
     """Varies good tiles as good images vary.
 
-    Works on float32 in 0..1, which is what albumentations holds all its transforms to (uint16 fails in several), so values
-    are divided by `full_scale`, the largest value the camera writes.
+    Works on float32 in 0..1, which is what albumentations holds all its transforms to (uint16 fails in several), so
+    values are divided by `full_scale`, the largest value the camera writes.
     """
 
     def __init__(self, settings: VariationSettings, full_scale: float) -> None:
@@ -43,4 +43,4 @@ class Variation:
         """[H, W] or [H, W, C] of any image dtype -> float32 of the same shape and scale."""
         scaled = np.ascontiguousarray(tile, dtype=np.float32) / self.full_scale
         varied = self.compose(image=scaled if scaled.ndim == 3 else scaled[..., None])["image"]
-        return np.ascontiguousarray(varied, dtype=np.float32).reshape(tile.shape) * self.full_scale  # type: ignore[no-any-return]
+        return np.ascontiguousarray(varied, dtype=np.float32).reshape(tile.shape) * self.full_scale

@@ -1,7 +1,7 @@
 """Compares a run with the truth: what was found, what was missed, what was raised for nothing.
 
-A defect is found when a region comes within `NEAR` px of it. A region that comes near no defect is false. Regions count when
-their verdict is NG, images by their verdict.
+A defect is found when a region comes within `NEAR` px of it. A region that comes near no defect is false. Regions count
+when their verdict is NG, images by their verdict.
 """
 
 import json
@@ -47,8 +47,9 @@ class Tally:
         defects = truth.defects(NEAR, (record.height, record.width))
         near = np.array([[is_near(region, defect) for region in regions] for defect in defects], bool)
         near = near.reshape(len(defects), len(regions))
-        for defect, hit in zip(defects, near.any(axis=1), strict=True):
-            self.found.append(bool(hit))
+        for defect, hits in zip(defects, near, strict=True):
+            hit = bool(hits.any())
+            self.found.append(hit)
             self.sizes.append(defect.size_px)
             if not hit:
                 box = [defect.y0, defect.x0, defect.y1, defect.x1]
@@ -100,22 +101,30 @@ def evaluate(run_dir: Path, dataset: Path) -> dict[str, Any]:
     if run is None:
         raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
     truths = {truth.path.relative_to(dataset / "test").as_posix(): truth for truth in read_truth(dataset)}
-    tally, unknown = Tally(), 0
+    tally, unknown, not_inspected = Tally(), 0, 0
     for path in sorted((run_dir / "regions").glob("*.json")):
         record = read_record(path)
-        if record is None or record.verdict == "ERROR":
+        if record is None:
             continue
         truth = truths.get(record.image)
         if truth is None:
             unknown += 1
             continue
+        if record.verdict == "ERROR":
+            not_inspected += 1
+            continue
         tally.add(record, truth)
-    if not tally.good_verdicts and not tally.defective_verdicts:
+    if not tally.good_verdicts and not tally.defective_verdicts and not not_inspected:
         raise UsageError(
             f"no image of `RUN_DIR` (={run_dir}) is a test image of `--truth` (={dataset}): "
             f"inspect {dataset / 'test'} as one folder"
         )
-    metrics = {"false_alarms": run.settings["false_alarms"], "images_without_truth": unknown, **tally.metrics()}
+    metrics = {
+        "false_alarms": run.settings["false_alarms"],
+        "images_without_truth": unknown,
+        "images_not_inspected": not_inspected,
+        **tally.metrics(),
+    }
     write_text(run_dir / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
 

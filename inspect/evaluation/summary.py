@@ -7,8 +7,12 @@ def summary(metrics: dict[str, Any]) -> str:
     """Several lines, no trailing newline."""
     images = metrics["images"]
     lines = [
-        f"{images['good']} good and {images['defective']} defective images, {metrics['false_alarms']:g} false regions allowed"
+        f"{images['good']} good and {images['defective']} defective images, "
+        f"{metrics['false_alarms']:g} false regions allowed"
     ]
+    errors = metrics["images_not_inspected"]
+    if errors:
+        lines.append(f"{errors} image{'s' if errors > 1 else ''} could not be inspected and count nowhere below")
     by_size = metrics["region_recall_by_size_px"]
     total = sum(row["defects"] for row in by_size.values())
     if total:

@@ -80,12 +80,12 @@ def read_truth(dataset: Path) -> list[TrueImage]:
 
 
 def defects_of(mask: NDArray[Any], join: int) -> list[TrueDefect]:
-    """Defects of a mask ([H, W] or [H, W, 3], above 0 where there is one); fragments `join` px apart (Chebyshev) are one."""
+    """Defects of a mask ([H, W] or [H, W, 3], above 0 where one is); fragments `join` px apart (Chebyshev) are one."""
     binary = (mask if mask.ndim == 2 else mask.max(axis=2)) > 0
     # Squares of `join` px around two pixels touch exactly when these are at most `join` px apart.
     joined = cv2.dilate(binary.astype(np.uint8), np.ones((max(1, join), max(1, join)), np.uint8))
-    count, labels = cv2.connectedComponents(joined, connectivity=8)
-    labels = np.where(binary, labels, 0)
+    count, joined_labels = cv2.connectedComponents(joined, connectivity=8)
+    labels = np.asarray(np.where(binary, joined_labels, 0), np.int32)
     found = []
     for label, box in zip(range(1, count), _boxes(labels, count), strict=True):
         if box is None:

@@ -1,0 +1,290 @@
+"""Calibration: the tail against scipy, severities against counting, and the rate it promises on images it never saw."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from flawmap.export.bundle import read_bundle
+from flawmap.export.calibration_record import Calibration, ParetoTail, check_false_alarms
+from flawmap.inspect.calibrate import (
+    KEPT_FRACTION,
+    SHAPE_FLOOR,
+    HotPixels,
+    calibrate,
+    fit_generalised_pareto,
+    fit_tail,
+)
+from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.pipeline import FRAGMENT_REACH, Pipeline
+from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.errors import ImageError, UsageError
+from flawmap.tiling.images import write_image
+from flawmap.tiling.regions import find_regions
+from tests.bundles import good_image, make_bundle
+
+
+def heavy_heatmap(seed: int, side: int = 300, dots: float = 40.0, shape: float = 0.3) -> NDArray[np.float32]:
+    """Faint noise, and dots of 2x2 px whose heights have a generalised Pareto tail; float32 [side, side]."""
+    rng = np.random.default_rng(seed)
+    heatmap = 0.1 * rng.random((side, side), dtype=np.float32)
+    for height in stats.genpareto.rvs(shape, loc=1.0, scale=0.5, size=rng.poisson(dots), random_state=rng):
+        y, x = rng.integers(0, side - 1, 2)
+        heatmap[y : y + 2, x : x + 2] = np.maximum(heatmap[y : y + 2, x : x + 2], np.float32(height))
+    return heatmap
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return calibrate((heavy_heatmap(seed) for seed in range(25)), 0.1)
+
+
+@pytest.mark.parametrize("shape", [0.1, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("scale", [0.02, 3.0])
+def test_the_pareto_fit_finds_what_scipy_drew(shape: float, scale: float) -> None:
+    fits = np.array(
+        [
+            fit_generalised_pareto(stats.genpareto.rvs(shape, scale=scale, size=400, random_state=seed))
+            for seed in range(12)
+        ]
+    )
+    assert fits[:, 0].mean() == pytest.approx(shape, abs=0.08)
+    assert fits[:, 1].mean() == pytest.approx(scale, rel=0.12)
+
+
+def test_a_few_peaks_are_drawn_to_the_heavy_side() -> None:
+    """Of a light tail (exponential, shape 0): with 10 peaks the prior's 0.5 speaks, with 1000 the peaks do."""
+    few = [fit_generalised_pareto(stats.expon.rvs(size=10, random_state=seed))[0] for seed in range(40)]
+    many = [fit_generalised_pareto(stats.expon.rvs(size=1000, random_state=seed))[0] for seed in range(8)]
+    assert 0.15 < np.mean(few) < 0.4
+    assert abs(np.mean(many)) < 0.05
+
+
+@settings(max_examples=150)
+@given(
+    values=st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=150),
+    repeats=st.integers(1, 3),
+)
+def test_the_pareto_fit_is_finite_for_any_peaks(values: list[float], repeats: int) -> None:
+    shape, scale = fit_generalised_pareto(np.array(values * repeats, np.float64))
+    assert np.isfinite([shape, scale]).all()
+    assert scale > 0
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 20, 100, 110, 400])
+@pytest.mark.parametrize("value", [0.0, 1e-9, 2.5])
+def test_the_pareto_fit_of_equal_peaks(count: int, value: float) -> None:
+    shape, scale = fit_generalised_pareto(np.full(count, value))
+    assert np.isfinite([shape, scale]).all()
+    assert scale > 0
+
+
+@settings(max_examples=80)
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 600), n_images=st.integers(1, 40))
+def test_severity_is_monotone_and_score_at_its_inverse(seed: int, count: int, n_images: int) -> None:
+    rng = np.random.default_rng(seed)
+    peaks = np.sort(2.0 + stats.genpareto.rvs(0.4, size=count, random_state=rng))
+    tail, counted = fit_tail(peaks, 2.0, n_images)
+    record = Calibration(
+        grow=2.0, n_images=n_images, n_regions=count, megapixels_per_image=1, peaks=counted.tolist(), tail=tail,
+        false_alarms=0.1,
+    )  # fmt: skip
+    scores = np.linspace(2.0, peaks[-1] * 3 + 5, 500)
+    severities = record.severity(scores)
+    assert np.isfinite(severities).all()
+    assert (np.diff(severities) >= -1e-12).all()
+    assert record.severity(np.float64(2.0)) == pytest.approx(record.severity_floor)
+    for severity in np.linspace(record.severity_floor + 1e-6, severities[-1], 30):
+        score = record.score_at(float(severity))
+        assert score >= 2.0
+        # Where counting ends and the tail begins the rate falls by one region at one score.
+        reached = float(record.severity(np.float64(score)))
+        assert -1e-6 <= reached - severity <= np.log10(1 + 1 / (tail.rate * n_images)) + 1e-6
+        assert score == record.tail.threshold or reached == pytest.approx(severity, abs=1e-6)
+    assert record.score_at(record.severity_floor - 5) == 2.0
+
+
+def test_the_counted_part_is_counting(calibration: Calibration) -> None:
+    peaks = np.concatenate(
+        [
+            find_regions(heavy_heatmap(s), grow=calibration.grow, seed=calibration.grow, reach=FRAGMENT_REACH)[
+                "score_max"
+            ]
+            for s in range(25)
+        ]
+    ).astype(np.float64)
+    assert len(peaks) == calibration.n_regions
+    for peak in calibration.peaks[5:-5:10]:
+        by_hand = -np.log10(np.sum(peaks >= peak) / 25)
+        assert float(calibration.severity(np.float64(peak))) == pytest.approx(by_hand, abs=1e-9)
+
+
+def test_the_tail_goes_on_where_counting_ends(calibration: Calibration) -> None:
+    """Within one region of the last counted one, and its rate is that of the peaks beyond."""
+    start = calibration.tail.threshold
+    below, above = calibration.severity(np.array([start - 1e-9, start + 1e-9]))
+    assert above == pytest.approx(below, abs=0.02)
+    assert above == pytest.approx(-np.log10(calibration.tail.rate), abs=1e-6)
+    assert calibration.n_regions - len(calibration.peaks) == round(calibration.tail.rate * calibration.n_images)
+
+
+def test_the_tail_is_scipys(calibration: Calibration) -> None:
+    tail = calibration.tail
+    scores = tail.threshold + np.array([0.1, 1.0, 10.0])
+    expected = -np.log10(tail.rate * stats.genpareto.sf(scores, tail.shape, loc=tail.threshold, scale=tail.scale))
+    np.testing.assert_allclose(calibration.severity(scores), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("false_alarms", [1.0, 0.2])
+def test_the_promised_rate_is_kept_on_fresh_images(shape: float, false_alarms: float) -> None:
+    """25 images calibrate, 300 others judge: within a factor of 2, mean of a few calibrations."""
+    fresh = [heavy_heatmap(10_000 + seed, side=150, shape=shape) for seed in range(300)]
+    rates = []
+    for repeat in range(4):
+        seeds = range(1000 * repeat, 1000 * repeat + 25)
+        record = calibrate((heavy_heatmap(s, side=150, shape=shape) for s in seeds), false_alarms)
+        ng = Thresholds.of(record, false_alarms).ng
+        found = [len(find_regions(h, grow=record.grow, seed=ng, reach=FRAGMENT_REACH)) for h in fresh]
+        rates.append(np.mean(found))
+    assert false_alarms / 2 < np.mean(rates) < false_alarms * 2
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), side=st.integers(20, 200), share=st.floats(0, 1))
+def test_hot_pixels_know_the_regions_of_the_whole_heatmap(seed: int, side: int, share: float) -> None:
+    heatmap = np.random.default_rng(seed).standard_normal((side, side + 7)).astype(np.float32)
+    hot = HotPixels.of(heatmap)
+    assert len(hot.indices) == max(1, int(heatmap.size * KEPT_FRACTION))
+    grow = hot.level + share * (float(heatmap.max()) - hot.level)
+    expected = find_regions(heatmap, grow=grow, seed=grow, reach=FRAGMENT_REACH)["score_max"]
+    np.testing.assert_array_equal(hot.peaks(grow), expected)
+
+
+def test_heatmaps_are_drawn_one_at_a_time() -> None:
+    alive = 0
+
+    def heatmaps() -> object:
+        nonlocal alive
+        for seed in range(5):
+            alive = seed
+            yield heavy_heatmap(seed, side=100)
+
+    assert calibrate(heatmaps(), 0.1).n_images == alive + 1 == 5  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "heatmaps",
+    [
+        [np.zeros((50, 60), np.float32)],
+        [np.full((50, 60), -3.0, np.float32), np.full((50, 60), 4.0, np.float32)],
+        [np.zeros((1, 1), np.float32)],
+        [np.arange(20, dtype=np.float32).reshape(1, 20), np.arange(30, dtype=np.float32).reshape(30, 1)],
+        [heavy_heatmap(1, side=40), np.zeros((40, 40), np.float32)],
+    ],
+    ids=["constant", "two constants", "one pixel", "lines", "one lively, one dead"],
+)
+def test_strange_heatmaps_calibrate(heatmaps: list[NDArray[np.float32]]) -> None:
+    record = calibrate(iter(heatmaps), 0.1)
+    assert record.n_regions >= 1
+    assert record.tail.shape >= SHAPE_FLOOR
+    thresholds = Thresholds.of(record, 0.1)
+    assert np.isfinite([thresholds.grow, thresholds.review, thresholds.ng]).all()
+    # What calibrated it is not condemned by it: no image is hotter than one in ten may be.
+    assert thresholds.ng >= record.grow
+    assert Calibration.model_validate_json(record.model_dump_json()) == record
+
+
+def test_one_hot_image_does_not_hide_the_others() -> None:
+    """`grow` is at least what every image kept, or regions would be missing from the hot one."""
+    calm = [heavy_heatmap(seed) for seed in range(6)]
+    hot = heavy_heatmap(6) + np.float32(5)
+    record = calibrate([*calm, hot], 0.1)
+    assert record.grow >= HotPixels.of(hot).level
+    expected = sum(len(find_regions(h, grow=record.grow, seed=record.grow, reach=FRAGMENT_REACH)) for h in [*calm, hot])
+    assert record.n_regions == expected
+
+
+def test_no_heatmap_at_all() -> None:
+    with pytest.raises(UsageError, match="calibration needs at least 1 good image"):
+        calibrate(iter([]), 0.1)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 100.5, float("nan"), float("inf")])
+def test_bad_false_alarms(value: float, tmp_path: Path) -> None:
+    message = r"`--false-alarms` \(=\S+\) must lie above 0 and be at most 100 regions an image"
+    with pytest.raises(UsageError, match=message):
+        check_false_alarms(value)
+    with pytest.raises(UsageError, match=message):
+        calibrate_bundle(tmp_path / "none", [], value)  # before anything is read
+    assert check_false_alarms(100.0) == 100.0
+
+
+def test_few_images_say_so() -> None:
+    record = Calibration(
+        grow=1, n_images=4, n_regions=9, megapixels_per_image=1, peaks=[],
+        tail=ParetoTail(threshold=1, rate=2.25, shape=0.1, scale=1), false_alarms=0.1,
+    )  # fmt: skip
+    note = record.few_images_note(0.1)
+    assert "calibrated on 4 good images: a rate of 0.1 false regions an image is extrapolated" in note
+    assert "30 good images would measure it" in note
+    assert record.few_images_note(0.25) == ""
+    assert "1 good image:" in record.model_copy(update={"n_images": 1}).few_images_note(0.1)
+
+
+def good_files(folder: Path, count: int, first_seed: int, **kind: object) -> list[Path]:
+    folder.mkdir()
+    paths = [folder / f"{i}.png" for i in range(count)]
+    for i, path in enumerate(paths):
+        write_image(path, good_image(200, 220, seed=first_seed + i, **kind))  # type: ignore[arg-type]
+    return paths
+
+
+def test_a_bundle_is_calibrated_end_to_end(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle", calibrated=False)
+    paths = good_files(tmp_path / "good", 8, 100)
+    told: list[str] = []
+
+    def progress(title: str, total: int) -> object:
+        assert (title, total) == ("calibrating", 8)
+        return nullcontext(told.append)
+
+    record = calibrate_bundle(tmp_path / "bundle", paths, 0.5, device="cpu", progress=progress)  # type: ignore[arg-type]
+    bundle = read_bundle(tmp_path / "bundle")  # sealed again
+    assert bundle.info.calibration == record
+    assert told == [path.name for path in paths]
+    assert (record.n_images, record.false_alarms) == (8, 0.5)
+    assert record.megapixels_per_image == pytest.approx(200 * 220 / 1e6)
+    pipeline = Pipeline(bundle, TileScorer(bundle, "cpu"), Thresholds.of(record, 0.5))
+    fresh = [pipeline.inspect(good_image(200, 220, seed=s)) for s in range(500, 530)]
+    assert sum(np.sum(i.severities >= pipeline.thresholds.severity_ng) for i in fresh) / 30 < 1.0  # type: ignore[union-attr]
+    marked = pipeline.inspect(good_image(200, 220, seed=600, defects=2))
+    assert marked.verdict == "NG"
+    # Once more, with another rate: the newest calibration counts.
+    again = calibrate_bundle(tmp_path / "bundle", paths[:3], 2.0, device="cpu")
+    assert read_bundle(tmp_path / "bundle").info.calibration == again != record
+
+
+def test_an_image_of_another_kind_stops_the_calibration(tmp_path: Path) -> None:
+    before = make_bundle(tmp_path / "bundle")
+    paths = good_files(tmp_path / "good", 2, 0) + good_files(tmp_path / "rgb", 1, 0, channels=3)
+    with pytest.raises(ImageError, match="the image is RGB uint8, the bundle was trained on mono uint8"):
+        calibrate_bundle(tmp_path / "bundle", paths, 0.1, device="cpu")
+    assert read_bundle(tmp_path / "bundle").digest == before.digest  # untouched
+
+
+def test_calibrating_what_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"`bundle` \(=.*none\) is not there"):
+        calibrate_bundle(tmp_path / "none", [], 0.1)
+
+
+def test_calibrating_on_nothing(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "bundle")
+    with pytest.raises(UsageError, match="at least 1 good image"):
+        calibrate_bundle(tmp_path / "bundle", [], 0.1, device="cpu")

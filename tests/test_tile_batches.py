@@ -1,0 +1,188 @@
+"""Batches of tiles: a function of seed and step, from everywhere, hard places and borders included; and variation."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from flawmap.tiling.grid import TileGrid
+from flawmap.training.config import VariationSettings
+from flawmap.training.good_images import GoodImages, Normalisation, measure_normalisation
+from flawmap.training.tile_batches import HardPlace, TileBatch, TileBatches, TileDrawer
+from flawmap.training.variation import Variation
+from tests.products import SCALE, draw_good, good_images, tiny_config
+
+STILL = {"flips": False, "brightness": 0, "contrast": 0}  # tiles as they are in the image
+PLAIN = Normalisation((0.0,), (1.0,))
+
+
+def drawer(images: GoodImages | None = None, *, noise: float = 0.1, **sections: Any) -> TileDrawer:
+    images = images or good_images(3)
+    return TileDrawer(images, measure_normalisation(images), noise, tiny_config(**sections))
+
+
+def coordinates(side: int = 200, border: int = 16) -> GoodImages:
+    """A float image whose value tells the place, 1000 y + x of the padded image."""
+    y, x = np.mgrid[0:side, 0:side]
+    return GoodImages([Path("a")], [(1000 * y + x).astype(np.float32)], border, 0)
+
+
+def corners(drawn: TileDrawer, batches: int = 40, n_tiles: int = 8) -> list[tuple[int, int]]:
+    """(y, x) of the first pixel of every tile that is drawn from `coordinates`."""
+    values = torch.cat([drawn.batch((0, i), n_tiles).good[:, 0, 0, 0] for i in range(batches)]).numpy()
+    return [(int(v) // 1000, int(v) % 1000) for v in np.round(values)]
+
+
+def at_places(**sections: Any) -> TileDrawer:
+    return TileDrawer(coordinates(), PLAIN, 0.0, tiny_config(variation=STILL, **sections))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_batches_of_every_kind_of_image(channels: int, dtype: str) -> None:
+    batch = drawer(good_images(3, channels=channels, dtype=dtype)).batch((1, 2), 6)
+    assert batch.good.shape == batch.damaged.shape == (6, channels, 64, 64)
+    assert batch.mask.shape == (6, 1, 64, 64)
+    for part in batch:
+        assert part.dtype == torch.float32
+        assert part.is_contiguous()
+        assert bool(torch.isfinite(part).all())
+    assert set(batch.mask.unique().tolist()) <= {0.0, 1.0}
+    assert abs(float(batch.good.mean())) < 0.5  # normalised
+    assert 0.6 < float(batch.good.std()) < 1.6
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10**6), step=st.integers(0, 10**6))
+def test_a_batch_is_a_function_of_seed_and_step(seed: int, step: int) -> None:
+    """Whatever the drawer drew before."""
+    one, other = drawer(), drawer()
+    other.batch((99, 99), 3)
+    for a, b in zip(one.batch((seed, step), 4), other.batch((seed, step), 4), strict=True):
+        assert torch.equal(a, b)
+    assert not torch.equal(one.batch((seed, step), 4).good, one.batch((seed, step + 1), 4).good)
+
+
+def test_a_resumed_loader_goes_on_with_the_same_batches() -> None:
+    def loaded(first_step: int, count: int) -> list[TileBatch]:
+        return list(islice(DataLoader(TileBatches(drawer(), 7, 3, first_step), batch_size=None), count))
+
+    for a, b in zip(loaded(0, 5)[3:], loaded(3, 2), strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_only_damage_differs_between_input_and_target() -> None:
+    batch = drawer().batch((5,), 32)
+    differs = (batch.damaged != batch.good).any(dim=1, keepdim=True)
+    assert bool((differs | (batch.mask == 0)).all())  # no mask where nothing changed
+    untouched = ~differs.flatten(1).any(dim=1)
+    assert 0 < int(untouched.sum()) < 32
+    assert float(batch.mask[untouched].sum()) == 0
+
+
+@pytest.mark.parametrize("share", [0.0, 0.35, 1.0])
+def test_the_share_of_untouched_tiles(share: float) -> None:
+    batch = drawer(damage={"untouched_share": share}, tile={"train_size": 32}).batch((6,), 300)
+    untouched = (batch.damaged == batch.good).flatten(1).all(dim=1).float().mean()
+    assert float(untouched) == pytest.approx(share, abs=0.08)
+
+
+def test_noise_goes_into_input_and_target_alike() -> None:
+    blank = GoodImages([Path("a")], [np.full((96, 96), 0.5, np.float32)], 16, 0)
+    drawn = TileDrawer(blank, PLAIN, 0.2, tiny_config(damage={"untouched_share": 1.0}, variation=STILL))
+    batch = drawn.batch((1,), 8)
+    assert torch.equal(batch.good, batch.damaged)
+    assert float(batch.good.std()) == pytest.approx(0.1, rel=0.05)  # half the sensor's
+
+
+def test_tiles_come_from_everywhere() -> None:
+    ys, xs = np.array(corners(at_places(damage={"border_share": 0}))).T
+    assert 0 <= min(ys) < 8
+    assert 0 <= min(xs) < 8
+    assert 128 < max(ys) <= 136  # 200 - 64
+    assert 128 < max(xs) <= 136
+
+
+def test_border_tiles_occur() -> None:
+    """All of them within the reflected border of one side, whichever side."""
+    places = corners(at_places(damage={"border_share": 1}))
+    last = 200 - 64
+    sides = [(y <= 16, y >= last - 16, x <= 16, x >= last - 16) for y, x in places]
+    assert all(any(side) for side in sides)
+    assert all(np.array(sides).sum(axis=0) > 30)
+
+
+def test_border_tiles_without_a_border_are_flush() -> None:
+    drawn = TileDrawer(coordinates(border=0), PLAIN, 0.0, tiny_config(variation=STILL, damage={"border_share": 1}))
+    assert all(y in (0, 136) or x in (0, 136) for y, x in corners(drawn, batches=5))
+
+
+@settings(max_examples=30)
+@given(y=st.integers(0, 199), x=st.integers(0, 199))
+def test_a_hard_place_lies_well_inside_its_tile(y: int, x: int) -> None:
+    drawn = at_places(damage={"hard_share": 1})
+    drawn.hard_places = [HardPlace(0, y, x)]
+    for top, left in corners(drawn, batches=2):
+        assert 0 <= y - top < 64
+        assert 0 <= x - left < 64
+        for place, start in ((y, top), (x, left)):  # a quarter from the edge, unless the image ends
+            assert 16 <= place - start <= 48 or start in (0, 136)
+
+
+def test_hard_places_are_shown_as_often_as_configured_and_mostly_undamaged() -> None:
+    drawn = at_places(damage={"hard_share": 0.5, "hard_untouched_share": 1.0, "untouched_share": 0.0})
+    drawn.hard_places = [HardPlace(0, 100, 100)]
+    batch = drawn.batch((3,), 300)
+    untouched = (batch.damaged == batch.good).flatten(1).all(dim=1)
+    assert float(untouched.float().mean()) == pytest.approx(0.5, abs=0.08)
+    first = batch.good[untouched, 0, 0, 0].numpy().round()
+    assert all(36 <= v // 1000 <= 84 and 36 <= v % 1000 <= 84 for v in first)
+
+
+def test_an_image_smaller_than_the_tile() -> None:
+    grid = TileGrid(11, 30, 64, 0, multiple=4, border=16)
+    small = GoodImages([Path("a")], [grid.pad(draw_good(11, 30))], 16, 0)
+    assert drawer(small).batch((0,), 4).good.shape == (4, 1, 64, 64)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_variation_keeps_shape_and_scale(dtype: str, channels: int) -> None:
+    tile = draw_good(40, 40, channels=channels, dtype=dtype)
+    varied = Variation(VariationSettings(), SCALE[dtype])
+    for seed in range(8):
+        varied.seed(seed)
+        found = varied(tile)
+        assert found.shape == tile.shape
+        assert found.dtype == np.float32
+        assert found.flags["C_CONTIGUOUS"]
+        level = tile.mean() / SCALE[dtype]
+        # 0.02 of full scale and 5 % of contrast, on a level of about a half.
+        assert abs(found.mean() / SCALE[dtype] - level) < 0.02 + 0.05 * level + 0.01
+        assert 0 <= found.min() <= found.max() <= SCALE[dtype] * 1.0001
+
+
+def test_variation_off_changes_nothing_and_flips_only_flip() -> None:
+    tile = draw_good(16, 16)
+    np.testing.assert_allclose(Variation(VariationSettings(**STILL), 255.0)(tile), tile, atol=1e-4)
+    flip = Variation(VariationSettings(flips=True, brightness=0, contrast=0), 255.0)
+    wanted = {t.astype(np.float32).round(2).tobytes() for t in (tile, tile[::-1], tile[:, ::-1], tile[::-1, ::-1])}
+    assert {flip(tile).round(2).tobytes() for _ in range(60)} == wanted
+
+
+def test_a_seed_fixes_the_variation() -> None:
+    varied = Variation(VariationSettings(), 255.0)
+    tile = draw_good(32, 32)
+
+    def drawn(seed: int) -> list[bytes]:
+        varied.seed(seed)
+        return [varied(tile).tobytes() for _ in range(5)]
+
+    assert drawn(1) == drawn(1) != drawn(2)
+    assert len(set(drawn(1))) > 1
