@@ -1,7 +1,7 @@
 """What a run writes down: one record an image, its regions, and the run as a whole.
 
-`regions/<name>.json` holds one `ImageRecord`; `images.csv` and `regions.csv` are drawn from these records and nothing else,
-so an interrupted run that is started again ends with the same tables. Boxes are half-open, in pixels of the image.
+`regions/<name>.json` holds one `ImageRecord`; `images.csv` and `regions.csv` are drawn from these records and nothing
+else, so an interrupted run that is started again ends with the same tables. Boxes are half-open, in px of the image.
 """
 
 from typing import Any, Literal

@@ -103,7 +103,7 @@ class MetalPart:
         self.scene, self.box, self._vertical = scene, box, vertical
 
     def structure(self, kind: str, y: int, x: int, level: float, rng: np.random.Generator) -> Change | None:
-        """A patch the belt did not reach, or a groove that runs askew: one along the grind would be as good as its neighbours."""
+        """A patch the belt did not reach, or a groove that runs askew: one along the grind would be nothing odd."""
         return self._missing(y, x, level, rng) if kind == "missing_grind" else self._groove(y, x, level, rng)
 
     def _missing(self, y: int, x: int, level: float, rng: np.random.Generator) -> Change:
@@ -125,7 +125,7 @@ class MetalPart:
 
     def _groove(self, y: int, x: int, level: float, rng: np.random.Generator) -> Change:
         length, thickness = int(rng.uniform(80, 420)), rng.uniform(2.2, 4.2)
-        slope = rng.uniform(0.05, 0.15) * rng.choice((-1, 1))
+        slope = rng.uniform(0.12, 0.35) * rng.choice((-1, 1))
         h, w = 24 + int(length * abs(slope)), length
         way = h / 2 + 0.5 * profile(rng, length, 160) + slope * (np.arange(length) - length / 2)
         across = np.abs(np.arange(h, dtype=np.float32)[:, None] - way[None]) / (thickness / 2)

@@ -1,4 +1,4 @@
-"""What only full-size images show: memory that does not grow with the folder, and the demo. Minutes each, so marked slow."""
+"""What only full-size images show: memory that does not grow with the folder, and the demo; minutes each."""
 
 import json
 import os

@@ -40,7 +40,7 @@ STANDARDISE_PIXELS = 10_000_000  # good pixels are enough to know one in a milli
 class Report(Protocol):
     """Told how far the training is: a share in 0..1 and a few words."""
 
-    def __call__(self, progress: float, text: str) -> None: ...
+    def __call__(self, progress: float, text: str, /) -> None: ...
 
 
 @dataclass(frozen=True)
