@@ -30,6 +30,7 @@ from flawmap.tiling.images import read_image
 from flawmap.tiling.whole_file import write_text
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training.checkpoint import Checkpoint
+from flawmap.training.tile_geometry import check_tile_settings, score_receptive_field, tile_overlap
 
 MEASURED_IMAGES = 16  # looked at for their size
 
@@ -59,54 +60,29 @@ def write_bundle(checkpoint_path: Path, out: Path, *, batch_size: int | None = N
     tile = tile_info(checkpoint)
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}-", dir=out.parent))
+    replaced = folder.with_name(f"{folder.name}-replaced")
     try:
         folder.chmod(0o755)
         parity = _fill(folder, checkpoint, tile, batch_size)
         if out.exists():
-            shutil.rmtree(out)
+            out.rename(replaced)  # out of the way in one step: a kill leaves the old bundle or the new one, never half
         folder.rename(out)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for leftover in (folder, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
     return Written(parity, checkpoint.split.calibrate, checkpoint.config.false_alarms)
 
 
 def tile_info(checkpoint: Checkpoint) -> TileInfo:
     """How the line cuts images: from the settings where they say, else what wastes least on the images trained on."""
-    settings, model = checkpoint.config.tile, checkpoint.model
-    stride = model.network.stride
-    if not model.has_head:  # one tile size, and no overlap makes two tiles agree exactly: a quarter is customary
-        size = settings.train_size
-        if settings.size not in (None, size):
-            raise UsageError(
-                f"`tile.size` (={settings.size}) must be `tile.train_size` (={size}): "
-                "an autoencoder takes no other tile"
-            )
-        overlap = settings.overlap if settings.overlap is not None else size // 4 // stride * stride
-        return _checked(TileInfo(size=size, overlap=overlap, border=0), stride)
-    needed = -(-model.receptive_field // stride) * stride
-    overlap = needed if settings.overlap is None else settings.overlap
-    if overlap < needed:
-        raise UsageError(
-            f"`tile.overlap` (={overlap}) must be at least the network's receptive field (={needed}): "
-            "tiles would disagree where they meet"
-        )
-    if settings.size is not None:
-        size = settings.size
-    else:
-        # What does not fit the stride is said below, by its own name.
-        wide = overlap + -overlap % stride
-        size = choose_tile_size(_image_sizes(checkpoint), wide, stride, settings.border + -settings.border % stride)
-    return _checked(TileInfo(size=size, overlap=overlap, border=settings.border), stride)
-
-
-def _checked(tile: TileInfo, stride: int) -> TileInfo:
-    """The same tile geometry, or a word on what the network cannot take."""
-    for name, value in (("size", tile.size), ("overlap", tile.overlap), ("border", tile.border)):
-        if value % stride:
-            raise UsageError(f"`tile.{name}` (={value}) must be a multiple of the network's stride (={stride})")
-    if tile.overlap >= tile.size:
-        raise UsageError(f"`tile.overlap` (={tile.overlap}) must be smaller than `tile.size` (={tile.size})")
-    return tile
+    config, network = checkpoint.config, checkpoint.model.network
+    check_tile_settings(config, network)
+    overlap = tile_overlap(config, network)
+    if not checkpoint.model.has_head:
+        return TileInfo(size=config.tile.train_size, overlap=overlap, border=0)
+    border = config.tile.border
+    size = config.tile.size or choose_tile_size(_image_sizes(checkpoint), overlap, network.stride, border)
+    return TileInfo(size=size, overlap=overlap, border=border)
 
 
 def _image_sizes(checkpoint: Checkpoint) -> list[tuple[int, int]]:
@@ -122,7 +98,7 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         flawmap_version=version("flawmap"),
         network=NetworkInfo(
-            kind=config.network.kind, stride=model.network.stride, receptive_field=model.receptive_field
+            kind=config.network.kind, stride=model.network.stride, receptive_field=score_receptive_field(model.network)
         ),
         tile=tile,
         image=ImageInfo.model_validate({"channels": checkpoint.n_channels, "dtype": checkpoint.dtype.name}),

@@ -248,8 +248,8 @@ def _inspect(
         workers=workers,
         progress=progress,
     )
-    if run.device_note:
-        _say(f"note: {run.device_note}")
+    for note in filter(None, (run.device_note, run.calibration_note)):
+        _say(f"note: {note}")
     counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
     print(f"{run.counts['images']} images on {run.device}: {counts}")
     print(run_dir / "index.html")

@@ -106,6 +106,7 @@ def _describe(bundle: Bundle, scorer: TileScorer, thresholds: Thresholds, settin
         product=bundle.info.product,
         device=scorer.device,
         device_note=scorer.device_note,
+        calibration_note=thresholds.calibration.few_images_note(thresholds.false_alarms),
         settings=settings,
         thresholds=thresholds.as_numbers(),
         counts={},

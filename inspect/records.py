@@ -71,6 +71,7 @@ class RunInfo(BaseModel):
     product: str
     device: str  # really used
     device_note: str = ""  # why `auto` did not take a faster one
+    calibration_note: str = ""  # said where too few good images vouch for the false-alarm rate
     settings: dict[str, Any]
     thresholds: dict[str, float]  # grow, review, ng: scores; severity_review, severity_ng
     counts: dict[str, int]  # by verdict, and `images`, `regions`

@@ -24,6 +24,12 @@ def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProc
     return done
 
 
+def images_of(run_dir: Path) -> list[dict[str, str]]:
+    """The rows of images.csv."""
+    with (run_dir / "images.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bundle") / "toy.bundle"
@@ -52,8 +58,11 @@ def test_a_good_folder_ends_with_0(bundle: Path, parts: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stderr
     assert "3 images on cpu: 2 OK, 0 REVIEW, 1 NG, 0 ERROR" in done.stdout
     assert str(tmp_path / "run" / "index.html") in done.stdout
-    rows = list(csv.DictReader((tmp_path / "run" / "images.csv").open(newline="")))
-    assert [row["verdict"] for row in rows] == ["OK", "OK", "NG"]
+    assert [row["verdict"] for row in images_of(tmp_path / "run")] == ["OK", "OK", "NG"]
+    assert "note: calibrated on" not in done.stderr
+    strict = run("inspect", parts, "-m", bundle, "-o", tmp_path / "strict", "--false-alarms", "0.001")
+    assert "note: calibrated on 10 good images: a rate of 0.001 false regions an image is extrapolated" in strict.stderr
+    assert "3000 good images would measure it" in (tmp_path / "strict" / "index.html").read_text(encoding="utf-8")
     assert run("report", tmp_path / "run").stdout.strip() == str(tmp_path / "run" / "index.html")
 
 
@@ -106,6 +115,15 @@ def test_wrong_use_ends_with_2(arguments: list[str], message: str, bundle: Path,
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_tiles_that_cannot_work_are_refused_before_learning(tmp_path: Path) -> None:
+    write_good(tmp_path / "good", 4)
+    command = ["train", tmp_path / "good", "-o", tmp_path / "x.bundle", "--set", "tile.size=256"]
+    done = run(*command, "--set", "tile.overlap=256")
+    assert done.returncode == 2
+    assert "flawmap: `tile.overlap` (=256) must be smaller than `tile.size` (=256)" in done.stderr
+    assert not (tmp_path / "x.bundle.work" / "model.ckpt").exists()
+
+
 def test_an_option_that_does_not_exist_ends_with_2() -> None:
     assert run("inspect", "--fluffy").returncode == 2
 
@@ -150,10 +168,9 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(bundle: Path, tm
     _, said = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert "interrupted" in said and "Traceback" not in said
-    done = len(list(csv.DictReader((tmp_path / "run" / "images.csv").open(newline=""))))
-    assert 2 <= done < 40
+    assert 2 <= len(images_of(tmp_path / "run")) < 40
     assert run(*command[1:]).returncode == 0
-    assert len(list(csv.DictReader((tmp_path / "run" / "images.csv").open(newline="")))) == 40
+    assert len(images_of(tmp_path / "run")) == 40
 
 
 def test_ctrl_c_while_learning_keeps_the_checkpoint(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.repair_network import RepairNetwork, receptive_field
+from flawmap.training.tile_geometry import score_receptive_field
 from tests.products import tiny_config, untrained_model
 
 SHAPES = [(6, 8), (4, 6, 8), (4, 4, 6, 6)]
@@ -85,7 +86,7 @@ def test_the_whole_score_keeps_to_its_receptive_field() -> None:
     after, _ = model(raw)
     _, ys, xs = torch.nonzero(before != after, as_tuple=True)
     farthest = max(int((ys - at).abs().max()), int((xs - at).abs().max()))
-    assert 8 <= farthest <= model.receptive_field / 2
+    assert 8 <= farthest <= score_receptive_field(model.network) / 2
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -31,6 +31,7 @@ from flawmap.training.scoring import ScoringModel, build_network, evidence_of_ti
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
 from flawmap.training.tile_batches import TileBatch, TileBatches, TileDrawer
+from flawmap.training.tile_geometry import check_tile_settings
 
 VALIDATION_BATCHES = 6
 VALIDATION_SEED = 1_000_003  # far from every training step's seed
@@ -99,7 +100,7 @@ def choose_accelerator(device: str) -> str:
 def _prepare(paths: list[Path], config: TrainConfig, report: Report) -> Prepared:
     split = split_images(paths, config.split, config.learning.seed)
     network = build_network(config, 1)
-    _check_tiles(config, network.stride)
+    check_tile_settings(config, network)
     reading: dict[str, Any] = {
         "tile_size": config.tile.train_size,
         "multiple": network.stride,
@@ -121,12 +122,6 @@ def _prepare(paths: list[Path], config: TrainConfig, report: Report) -> Prepared
     else:  # the autoencoder's last layer gives 0..1
         normalisation = Normalisation((0.0,) * images.channels, (images.full_scale,) * images.channels)
     return Prepared(split, images, held_out, normalisation, measure_noise(images, normalisation))
-
-
-def _check_tiles(config: TrainConfig, stride: int) -> None:
-    for name, size in (("tile.train_size", config.tile.train_size), ("tile.border", config.tile.border)):
-        if size % stride:
-            raise UsageError(f"`{name}` (={size}) must be a multiple of the network's stride (={stride})")
 
 
 def _new_model(prepared: Prepared, config: TrainConfig) -> ScoringModel:

@@ -76,12 +76,6 @@ class ScoringModel(nn.Module):
         weights = torch.exp(-(taps**2) / (2 * LOGIT_SIGMA**2))
         self.register_buffer("taps", weights / weights.sum())
 
-    @property
-    def receptive_field(self) -> int:
-        """Width in px of what one score can depend on."""
-        # The residual's widest box stands on the repair half alone: that leaves it more room than the head's smoothing.
-        return self.network.receptive_field + (2 * LOGIT_REACH if self.has_head else 0)
-
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Raw tiles [N, H, W] or [N, H, W, C] -> score float32 [N, H, W], reconstruction like the tiles."""
         x = self.normalise(tiles)
