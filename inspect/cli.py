@@ -11,7 +11,7 @@ import typer
 
 from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
 
-DEMO_MINUTES = 5.0
+DEMO_MINUTES = 8.0
 DEMO_IMAGES = {"train_good": 10, "test_good": 4, "test_defect": 6}
 DEMO_FALSE_ALARMS = 0.05  # four good images: at the usual 0.1 one demo in three would show a false alarm, as it should
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended

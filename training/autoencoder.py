@@ -1,7 +1,7 @@
 """The bottleneck autoencoder that users know: the whole tile through a short latent vector and back.
 
-It is here as a baseline. A wide latent reproduces the defect, a narrow one blurs the good; docs/detection.md has the
-figures. Its answer for a pixel depends on the whole tile, so tiles have one size, that of training.
+It is here as a baseline. A wide latent reproduces the defect, a narrow one blurs the good; docs/method.md says
+why. Its answer for a pixel depends on the whole tile, so tiles have one size, that of training.
 """
 
 import itertools
