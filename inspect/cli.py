@@ -5,9 +5,10 @@ torch only where it trains or exports.
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
 
@@ -16,7 +17,27 @@ DEMO_IMAGES = {"train_good": 10, "test_good": 4, "test_defect": 6}
 DEMO_FALSE_ALARMS = 0.05  # four good images: at the usual 0.1 one demo in three would show a false alarm, as it should
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 
+
+class InterruptedCommandError(FlawmapError):
+    """Ctrl-C."""
+
+    exit_code = INTERRUPTED
+
+
+class Commands(TyperGroup):
+    """Typer itself would end an interrupted command with a bare "Aborted!"."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise InterruptedCommandError(
+                "interrupted; what is done is kept, the same command goes on from there"
+            ) from None
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Finds tiny defects in huge industrial images, trained on good images only.",
     no_args_is_help=True,
     add_completion=False,
@@ -39,9 +60,6 @@ def main() -> None:
     except FlawmapError as error:
         _say(f"flawmap: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say("flawmap: interrupted; what is done is kept, the same command goes on from there")
-        sys.exit(INTERRUPTED)
 
 
 @app.command()

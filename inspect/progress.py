@@ -73,7 +73,8 @@ def _lines(title: str, total: int, stream: TextIO, seconds: float) -> Iterator[S
     try:
         yield step
     finally:
-        say()
+        if done or not total:  # work that was refused before its first step has its own word to say
+            say()
 
 
 def printable(text: str) -> str:
