@@ -27,7 +27,7 @@ class InterruptedCommandError(FlawmapError):
 class Commands(TyperGroup):
     """Typer itself would end an interrupted command with a bare "Aborted!"."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

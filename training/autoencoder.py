@@ -19,6 +19,9 @@ class BottleneckAutoencoder(nn.Module):
         tile_size: height and width of a tile in px, a multiple of `stride`.
     """
 
+    stride: int  # px: tile sizes are multiples of it
+    receptive_field: int  # px
+
     def __init__(self, n_channels: int, channels: tuple[int, ...], latent_size: int, tile_size: int) -> None:
         super().__init__()
         self.stride = 2 ** len(channels)

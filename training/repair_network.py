@@ -62,6 +62,9 @@ class RepairNetwork(nn.Module):
         channels: channels a level of both U-Nets.
     """
 
+    stride: int  # px: tile sizes and starts are multiples of it
+    receptive_field: int  # px
+
     def __init__(self, n_channels: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.stride = UNSHUFFLE * 2 ** (len(channels) - 1)

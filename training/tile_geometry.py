@@ -10,7 +10,8 @@ from flawmap.training.scoring import LOGIT_REACH
 def score_receptive_field(network: RepairNetwork | BottleneckAutoencoder) -> int:
     """Width in px of what one score can depend on."""
     # The residual's widest box stands on the repair half alone, which leaves it more room than the head's smoothing.
-    return network.receptive_field + (2 * LOGIT_REACH if isinstance(network, RepairNetwork) else 0)
+    smoothing = 2 * LOGIT_REACH if isinstance(network, RepairNetwork) else 0
+    return network.receptive_field + smoothing
 
 
 def needed_overlap(config: TrainConfig, network: RepairNetwork | BottleneckAutoencoder) -> int:
