@@ -27,22 +27,28 @@ def shell_lines() -> list[str]:
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tour after every command of it has been run there."""
     folder = tmp_path_factory.mktemp("tour")
     product = folder / "my_product"
     write_dataset(product, surface="metal", size=(320, 384), train_good=8, test_good=2, test_defect=1)
     shutil.copytree(product / "train" / "good", product / "more_good")
+    for command in flawmap_commands():
+        words = shlex.split(command.replace("--minutes 10", HASTE))
+        done = subprocess.run(
+            [str(BIN / words[0]), *words[1:]], cwd=folder, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return folder
 
 
+def flawmap_commands() -> list[str]:
+    return [line for line in shell_lines() if line.startswith("flawmap ")]
+
+
 def test_every_flawmap_command_of_the_tour_works(tour: Path) -> None:
-    commands = [line for line in shell_lines() if line.startswith("flawmap ")]
-    assert {command.split()[1] for command in commands} == {
+    assert {command.split()[1] for command in flawmap_commands()} == {
         "doctor", "train", "inspect", "evaluate", "calibrate", "export", "report",
     }  # fmt: skip
-    for command in commands:
-        words = shlex.split(command.replace("--minutes 10", HASTE))
-        done = subprocess.run([str(BIN / words[0]), *words[1:]], cwd=tour, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     assert (tour / "my_run" / "index.html").is_file() and (tour / "my_run" / "metrics.json").is_file()
 
 
