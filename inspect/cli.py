@@ -5,12 +5,15 @@ torch only where it trains or exports.
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
+
+if TYPE_CHECKING:
+    from flawmap.inspect.records import RunInfo
 
 DEMO_MINUTES = 8.0
 DEMO_IMAGES = {"train_good": 10, "test_good": 4, "test_defect": 6}
@@ -120,12 +123,24 @@ def inspect(
     workers: Annotated[int, typer.Option(help="Images read ahead in parallel.")] = 1,
 ) -> None:
     """Inspects images and writes verdicts, regions and a report."""
-    counts = _inspect(
-        paths, model, output, device=device, false_alarms=false_alarms, fresh=fresh, heatmaps=heatmaps, workers=workers
+    from flawmap.inspect.folder import inspect_folder
+    from flawmap.inspect.progress import progress
+
+    run = inspect_folder(
+        paths,
+        model,
+        output,
+        device=device,
+        false_alarms=false_alarms,
+        fresh=fresh,
+        heatmaps=heatmaps,
+        workers=workers,
+        progress=progress,
     )
-    if counts["ERROR"]:
+    _tell(run, output)
+    if run.counts["ERROR"]:
         raise typer.Exit(ImageError.exit_code)
-    if fail_on_ng and counts["NG"]:
+    if fail_on_ng and run.counts["NG"]:
         raise typer.Exit(1)
 
 
@@ -175,6 +190,7 @@ def demo(
     """The whole way on generated images: draw a product, learn it, inspect it, report."""
     from flawmap.inspect.evaluation.evaluate import evaluate
     from flawmap.inspect.evaluation.summary import summary
+    from flawmap.inspect.folder import inspect_folder
     from flawmap.inspect.progress import progress
     from flawmap.sample_data.dataset import write_dataset
 
@@ -183,7 +199,7 @@ def demo(
         write_dataset(data, surface=surface, size=(size, size), report=lambda done, total: step(""), **DEMO_IMAGES)
     settings = [f"learning.minutes={minutes}", f"product=sample {surface}", f"false_alarms={DEMO_FALSE_ALARMS}"]
     _train(data / "train" / "good", bundle, None, settings, "auto")
-    _inspect([data / "test"], bundle, run, fresh=True)
+    _tell(inspect_folder([data / "test"], bundle, run, fresh=True, progress=progress), run)
     print(summary(evaluate(run, data)))
     print(f"Report: {(run / 'index.html').resolve()}")
 
@@ -240,38 +256,13 @@ def _calibrate(bundle: Path, paths: list[Path], false_alarms: float, device: str
         _say(f"note: {note}")
 
 
-def _inspect(
-    paths: list[Path],
-    bundle: Path,
-    run_dir: Path,
-    *,
-    device: str = "auto",
-    false_alarms: float | None = None,
-    fresh: bool = False,
-    heatmaps: bool = False,
-    workers: int = 1,
-) -> dict[str, int]:
-    """Inspects, says what came out, and returns the images by verdict."""
-    from flawmap.inspect.folder import inspect_folder
-    from flawmap.inspect.progress import progress
-
-    run = inspect_folder(
-        paths,
-        bundle,
-        run_dir,
-        device=device,
-        false_alarms=false_alarms,
-        fresh=fresh,
-        heatmaps=heatmaps,
-        workers=workers,
-        progress=progress,
-    )
+def _tell(run: "RunInfo", run_dir: Path) -> None:
+    """Says what came out of an inspection, and where it lies."""
     for note in filter(None, (run.device_note, run.calibration_note)):
         _say(f"note: {note}")
     counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
     print(f"{run.counts['images']} images on {run.device}: {counts}")
     print(run_dir / "index.html")
-    return run.counts
 
 
 def _need_training() -> None:
