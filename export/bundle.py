@@ -1,6 +1,7 @@
 """The bundle: the folder that training hands to the line. Described, read, checked and sealed here, without torch.
 
-    model.onnx  bundle.json  golden/tiles.npy  golden/score.npy  training.csv  training.png  MODEL_CARD.md  SHA256SUMS
+    model.onnx (or model.npz)  bundle.json  golden/tiles.npy  golden/score.npy  training.csv  training.png
+    MODEL_CARD.md  SHA256SUMS
 
 `SHA256SUMS` covers every other file, in the form that `sha256sum -c SHA256SUMS` reads. Its own digest names the bundle.
 """
@@ -23,7 +24,9 @@ INFO = "bundle.json"
 SUMS = "SHA256SUMS"
 GOLDEN_TILES = "golden/tiles.npy"
 GOLDEN_SCORE = "golden/score.npy"
-NEEDED = (MODEL, INFO, GOLDEN_TILES, GOLDEN_SCORE)
+NEEDED = (INFO, GOLDEN_TILES, GOLDEN_SCORE)
+CLASSICAL_MODEL = "model.npz"
+CLASSICAL_KINDS = ("hog", "median")  # of `NetworkInfo.kind`: fitted numbers in `CLASSICAL_MODEL`, no network
 
 
 class NetworkInfo(BaseModel):
@@ -53,6 +56,7 @@ class ImageInfo(BaseModel):
 
     channels: Literal[1, 3]
     dtype: Literal["uint8", "uint16", "float32"]
+    longest_side: int | None = Field(default=None, ge=1)  # px; longer images are shrunk to it before tiles are cut
 
 
 class NormalisationInfo(BaseModel):
@@ -90,8 +94,13 @@ class Bundle:
     digest: str  # SHA-256 of SHA256SUMS, 64 hex digits: names the bundle and everything in it
 
     @property
+    def is_classical(self) -> bool:
+        """Whether it holds fitted numbers instead of a network."""
+        return self.info.network.kind in CLASSICAL_KINDS
+
+    @property
     def model_path(self) -> Path:
-        return self.folder / MODEL
+        return self.folder / model_name(self.info)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -108,13 +117,20 @@ def read_bundle(folder: Path) -> Bundle:
             raise UsageError(f"`bundle` (={folder}) is not a flawmap bundle: it has no {name}")
     content = _parse_info(folder)
     _check_schema(folder, content)  # first: a newer flawmap may seal its bundles in another way
-    digest = _check_sums(folder)
+    digest, listed = _check_sums(folder)
     try:
         info = BundleInfo.model_validate(content)
     except ValidationError as error:
         problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
         raise UsageError(f"{folder / INFO} does not describe a bundle: {problems}") from None
+    if model_name(info) not in listed:
+        raise UsageError(f"`bundle` (={folder}) is not complete: {SUMS} does not list {model_name(info)}")
     return Bundle(folder, info, digest)
+
+
+def model_name(info: BundleInfo) -> str:
+    """The file that scores, by the kind of network."""
+    return CLASSICAL_MODEL if info.network.kind in CLASSICAL_KINDS else MODEL
 
 
 def seal(folder: Path) -> None:
@@ -160,8 +176,8 @@ def _check_schema(folder: Path, content: Any) -> None:
         )
 
 
-def _check_sums(folder: Path) -> str:
-    """Compares every file named in SHA256SUMS, and returns the digest of SHA256SUMS itself."""
+def _check_sums(folder: Path) -> tuple[str, set[str]]:
+    """Compares every file named in SHA256SUMS, and returns the digest of SHA256SUMS itself and the names."""
     try:
         text = (folder / SUMS).read_bytes()
         listed = dict(_parse_sum(folder, line) for line in text.decode().splitlines() if line)
@@ -182,7 +198,7 @@ def _check_sums(folder: Path) -> str:
                 f"`bundle` (={folder}) was changed after it was sealed: {name} is not the file that {SUMS} names; "
                 "copy the bundle again, or train or export it again"
             )
-    return hashlib.sha256(text).hexdigest()
+    return hashlib.sha256(text).hexdigest(), set(listed)
 
 
 def _parse_sum(folder: Path, line: str) -> tuple[str, str]:

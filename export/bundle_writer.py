@@ -1,8 +1,6 @@
 """Turns a checkpoint into a bundle: export, parity gate, golden tiles, description, model card, seal."""
 
 import shutil
-import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,27 +19,20 @@ from flawmap.export.bundle import (
     seal,
     write_info,
 )
+from flawmap.export.classical_bundle import write_classical_bundle
 from flawmap.export.model_card import model_card
+from flawmap.export.new_bundle import Written, image_sizes, new_bundle
 from flawmap.export.onnx_graph import write_onnx
 from flawmap.export.parity import Parity, check_parity
 from flawmap.export.tile_size import choose_tile_size
-from flawmap.tiling.errors import UsageError
-from flawmap.tiling.images import read_image
 from flawmap.tiling.whole_file import write_text
 from flawmap.training import checkpoint as checkpoints
+from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.checkpoint import Checkpoint
+from flawmap.training.classical.checkpoint import SUFFIX as CLASSICAL_SUFFIX
+from flawmap.training.suspicious import PICTURE as SUSPICIOUS_PICTURE
+from flawmap.training.suspicious import TABLE as SUSPICIOUS_TABLE
 from flawmap.training.tile_geometry import check_tile_settings, score_receptive_field, tile_overlap
-
-MEASURED_IMAGES = 16  # looked at for their size
-
-
-@dataclass(frozen=True)
-class Written:
-    """A bundle that still has to be calibrated, on the images that training held out for it."""
-
-    parity: Parity
-    held_out: list[Path]
-    false_alarms: float
 
 
 def write_bundle(checkpoint_path: Path, out: Path, *, batch_size: int | None = None) -> Written:
@@ -54,22 +45,12 @@ def write_bundle(checkpoint_path: Path, out: Path, *, batch_size: int | None = N
         bundle.
         ParityError: ONNX Runtime does not agree with torch; nothing is written.
     """
+    if checkpoint_path.suffix == CLASSICAL_SUFFIX:
+        return write_classical_bundle(checkpoint_path, out)
     checkpoint = checkpoints.load(checkpoint_path)
-    if out.exists() and not (out / "bundle.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"`--output` (={out}) is there and is not a bundle: give another name")
     tile = tile_info(checkpoint)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}-", dir=out.parent))
-    replaced = folder.with_name(f"{folder.name}-replaced")
-    try:
-        folder.chmod(0o755)
+    with new_bundle(out) as folder:
         parity = _fill(folder, checkpoint, tile, batch_size)
-        if out.exists():
-            out.rename(replaced)  # out of the way in one step: a kill leaves the old bundle or the new one, never half
-        folder.rename(out)
-    finally:
-        for leftover in (folder, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
     return Written(parity, checkpoint.split.calibrate, checkpoint.config.false_alarms)
 
 
@@ -78,17 +59,12 @@ def tile_info(checkpoint: Checkpoint) -> TileInfo:
     config, network = checkpoint.config, checkpoint.model.network
     check_tile_settings(config, network)
     overlap = tile_overlap(config, network)
-    if not checkpoint.model.has_head:
+    if isinstance(network, BottleneckAutoencoder):
         return TileInfo(size=config.tile.train_size, overlap=overlap, border=0)
     border = config.tile.border
-    size = config.tile.size or choose_tile_size(_image_sizes(checkpoint), overlap, network.stride, border)
+    sizes = image_sizes(checkpoint.split, config.image.longest_side)
+    size = config.tile.size or choose_tile_size(sizes, overlap, network.stride, border)
     return TileInfo(size=size, overlap=overlap, border=border)
-
-
-def _image_sizes(checkpoint: Checkpoint) -> list[tuple[int, int]]:
-    """Heights and widths of a few good images that are still where training found them."""
-    paths = [p for p in checkpoint.split.calibrate + checkpoint.split.train if p.is_file()][:MEASURED_IMAGES]
-    return [read_image(path).shape[:2] for path in paths]
 
 
 def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int | None) -> Parity:
@@ -101,7 +77,13 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
             kind=config.network.kind, stride=model.network.stride, receptive_field=score_receptive_field(model.network)
         ),
         tile=tile,
-        image=ImageInfo.model_validate({"channels": checkpoint.n_channels, "dtype": checkpoint.dtype.name}),
+        image=ImageInfo.model_validate(
+            {
+                "channels": checkpoint.n_channels,
+                "dtype": checkpoint.dtype.name,
+                "longest_side": config.image.longest_side,
+            }
+        ),
         normalisation=NormalisationInfo(mean=model.mean.flatten().tolist(), std=model.std.flatten().tolist()),
         provenance={
             **checkpoint.provenance,
@@ -124,7 +106,7 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
     (folder / GOLDEN_TILES).parent.mkdir()
     np.save(folder / GOLDEN_TILES, checkpoint.proof_tiles)
     np.save(folder / GOLDEN_SCORE, parity.score)
-    for name in ("training.csv", "training.png"):
+    for name in ("training.csv", "training.png", SUSPICIOUS_TABLE, SUSPICIOUS_PICTURE):
         if (checkpoint.folder / name).is_file():
             shutil.copyfile(checkpoint.folder / name, folder / name)
     write_text(folder / "MODEL_CARD.md", model_card(info))

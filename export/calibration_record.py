@@ -87,6 +87,24 @@ class Calibration(BaseModel):
         return np.maximum.accumulate(scores), np.maximum.accumulate(-np.log10(rates))
 
 
+def false_alarms_of(false_alarms: float | None, quantile: float | None) -> float | None:
+    """False regions per good image, given as they are or by the share of good images that shows none; None for neither.
+
+    Rare false regions strike good images like a Poisson process, so that a share exp(-F) shows none: a threshold at the
+    usual quantile of good images' worst scores is F = -ln(quantile). UsageError where both are given, or no share.
+    """
+    if quantile is None:
+        return false_alarms
+    if false_alarms is not None:
+        raise UsageError(
+            f"`--quantile` (={quantile:g}) and `--false-alarms` (={false_alarms:g}) set the same threshold: "
+            "give one of them"
+        )
+    if not 0 < quantile < 1:
+        raise UsageError(f"`--quantile` (={quantile:g}) must lie between 0 and 1, both excluded")
+    return -math.log(quantile)
+
+
 def check_false_alarms(value: float) -> float:
     """Returns `value` (false regions per good image) or says what is wrong with it."""
     if not 0 < value <= 100:

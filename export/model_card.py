@@ -1,5 +1,7 @@
 """MODEL_CARD.md: what a bundle is, for the person who finds it on a line PC in three years."""
 
+from typing import Any
+
 from flawmap.export.bundle import BundleInfo
 
 
@@ -7,10 +9,6 @@ def model_card(info: BundleInfo) -> str:
     """The card as Markdown, from the bundle's description alone."""
     made = info.provenance
     settings = made["settings"]
-    kind = {
-        "repair": "repair network with damage head, trained on synthetic damage of good tiles",
-        "autoencoder": f"bottleneck autoencoder, latent size {settings['network']['latent_size']}",
-    }[info.network.kind]
     colour = "mono" if info.image.channels == 1 else "RGB"
     lines = [
         f"# {info.product}: flawmap bundle",
@@ -19,16 +17,13 @@ def model_card(info: BundleInfo) -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| model | {kind} |",
-        f"| channels a level | {', '.join(map(str, settings['network']['channels']))} |",
-        f"| images it takes | {colour} {info.image.dtype} |",
+        f"| model | {_model(info.network.kind, settings)} |",
+        f"| images it takes | {colour} {info.image.dtype}{_shrunk(info.image.longest_side)} |",
         f"| tile | {info.tile.size} px, overlap {info.tile.overlap} px, reflected border {info.tile.border} px |",
         f"| good images learned from | {made['images_trained_on']} |",
         f"| held out to standardise scores | {made['images_standardised_on']} |",
         f"| held out to calibrate | {made['images_held_out_to_calibrate']} |",
-        f"| steps, seconds | {made['training_steps']}, {made['training_seconds']:g} |",
-        f"| torch against ONNX Runtime | largest score difference {made['parity']['largest_score_difference']:.2g}, "
-        f"same {made['parity']['regions_compared']} regions on {made['parity']['tiles']} tiles |",
+        *_learning(made),
         "",
         "**Use.** `flawmap inspect FOLDER -m BUNDLE -o RUN_DIR`, for the product, camera, optics and light it was",
         "trained on.",
@@ -46,3 +41,36 @@ def model_card(info: BundleInfo) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _model(kind: str, settings: dict[str, Any]) -> str:
+    network, hog = settings["network"], settings["hog"]
+    if kind == "median":
+        return f"distance to the local median over {settings['median']['window']} px, nothing learned"
+    if kind == "hog" and hog["labelled"] is None:
+        return f"HOG features and a one-class support vector machine, nu {hog['nu']:g}"
+    if kind == "hog":
+        return f"HOG features and support vector regression of the defective share, labels of {hog['labelled']}"
+    levels = f"channels a level {', '.join(map(str, network['channels']))}"
+    if kind == "repair":
+        return f"repair network with damage head, trained on synthetic damage of good tiles; {levels}"
+    compared = "; compared by SSIM" if network["compare"] == "ssim" else ""
+    if network["latent_size"] is None:
+        return f"convolutional autoencoder, no bottleneck; {levels}{compared}"
+    return f"bottleneck autoencoder, latent size {network['latent_size']}; {levels}{compared}"
+
+
+def _shrunk(longest_side: int | None) -> str:
+    return "" if longest_side is None else f"; larger images are shrunk to {longest_side} px first"
+
+
+def _learning(made: dict[str, Any]) -> list[str]:
+    """Rows about the training, and where there is a network about its export."""
+    if "parity" not in made:
+        return [f"| seconds to fit | {made['training_seconds']:g} |"]
+    parity = made["parity"]
+    return [
+        f"| steps, seconds | {made['training_steps']}, {made['training_seconds']:g} |",
+        f"| torch against ONNX Runtime | largest score difference {parity['largest_score_difference']:.2g}, "
+        f"same {parity['regions_compared']} regions on {parity['tiles']} tiles |",
+    ]

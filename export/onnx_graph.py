@@ -11,6 +11,7 @@ import onnx
 import torch
 
 from flawmap.tiling.whole_file import write_whole
+from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.checkpoint import Checkpoint
 
 OPSET = 18
@@ -25,7 +26,7 @@ def write_onnx(checkpoint: Checkpoint, path: Path, *, batch_size: int | None, me
         metadata: JSON values, stored as strings in the model's metadata.
     """
     network = checkpoint.model.network
-    any_size = checkpoint.model.has_head
+    any_size = not isinstance(network, BottleneckAutoencoder)
     side = EXAMPLE_STRIDES * network.stride if any_size else checkpoint.config.tile.train_size
     channels = () if checkpoint.n_channels == 1 else (checkpoint.n_channels,)
     example = torch.from_numpy(np.zeros((batch_size or 2, side, side, *channels), checkpoint.dtype))

@@ -8,7 +8,7 @@ from flawmap.export.calibration_record import Calibration, check_false_alarms
 from flawmap.inspect.calibrate import calibrate
 from flawmap.inspect.pipeline import Heatmap, Pipeline
 from flawmap.inspect.progress import ShowProgress, silent
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scorers import open_scorer
 from flawmap.tiling.images import read_image
 
 
@@ -24,11 +24,11 @@ def calibrate_bundle(
 
     Raises:
         UsageError: no bundle, or `false_alarms` outside its range. ImageError: an image cannot be read or is of another
-            kind than the bundle's; nothing is skipped in silence. DeviceError: see `TileScorer`.
+            kind than the bundle's; nothing is skipped in silence. DeviceError: see `open_scorer`.
     """
     check_false_alarms(false_alarms)
     bundle = read_bundle(bundle_dir)
-    pipeline = Pipeline(bundle, TileScorer(bundle, device))
+    pipeline = Pipeline(bundle, open_scorer(bundle, device))
     with progress("calibrating", len(paths)) as step:
 
         def heatmaps() -> Iterator[Heatmap]:

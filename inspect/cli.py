@@ -15,6 +15,8 @@ from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
 if TYPE_CHECKING:
     from flawmap.inspect.records import RunInfo
 
+DEFAULT_FALSE_ALARMS = 0.1  # false regions a good image
+POD_IMAGES = 6  # good images into which defects are injected
 DEMO_MINUTES = 8.0
 DEMO_IMAGES = {"train_good": 10, "test_good": 4, "test_defect": 6}
 DEMO_FALSE_ALARMS = 0.05  # four good images: at the usual 0.1 one demo in three would show a false alarm, as it should
@@ -54,6 +56,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, openvino or tensorrt
 FalseAlarms = Annotated[
     float | None, typer.Option(help="False regions a good image may show on average; the bundle's own unless given.")
 ]
+Quantile = Annotated[
+    float | None, typer.Option(help="Instead of --false-alarms: share of good images that show none, such as 0.95.")
+]
 
 
 def main() -> None:
@@ -87,13 +92,18 @@ def train(
 def calibrate(
     bundle: Annotated[Path, typer.Argument(help="Bundle to calibrate.")],
     good_dir: Annotated[Path, typer.Argument(help="Good images that training did not see.")],
-    false_alarms: Annotated[float, typer.Option(help="False regions a good image may show on average.")] = 0.1,
+    false_alarms: Annotated[
+        float | None, typer.Option(help="False regions a good image may show on average.", show_default="0.1")
+    ] = None,
+    quantile: Quantile = None,
     device: Device = "auto",
 ) -> None:
     """Learns from good images at which score a region is one false alarm in ten parts, or in a hundred."""
+    from flawmap.export.calibration_record import false_alarms_of
     from flawmap.tiling.images import list_images
 
-    _calibrate(bundle, list_images(good_dir), false_alarms, device)
+    allowed = false_alarms_of(false_alarms, quantile)
+    _calibrate(bundle, list_images(good_dir), DEFAULT_FALSE_ALARMS if allowed is None else allowed, device)
 
 
 @app.command()
@@ -117,12 +127,14 @@ def inspect(
     ],
     device: Device = "auto",
     false_alarms: FalseAlarms = None,
+    quantile: Quantile = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results in the output folder.")] = False,
     fail_on_ng: Annotated[bool, typer.Option("--fail-on-ng", help="End with 1 if any image is NG.")] = False,
     heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Write every heatmap as TIFF.")] = False,
     workers: Annotated[int, typer.Option(help="Images read ahead in parallel.")] = 1,
 ) -> None:
     """Inspects images and writes verdicts, regions and a report."""
+    from flawmap.export.calibration_record import false_alarms_of
     from flawmap.inspect.folder import inspect_folder
     from flawmap.inspect.progress import progress
 
@@ -131,7 +143,7 @@ def inspect(
         model,
         output,
         device=device,
-        false_alarms=false_alarms,
+        false_alarms=false_alarms_of(false_alarms, quantile),
         fresh=fresh,
         heatmaps=heatmaps,
         workers=workers,
@@ -148,14 +160,29 @@ def inspect(
 def evaluate(
     run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` wrote.")],
     truth: Annotated[Path, typer.Option(help="Dataset with test/ and ground_truth/ in the MVTec AD layout.")],
+    probability_of_detection: Annotated[
+        bool,
+        typer.Option(
+            "--probability-of-detection",
+            help="Also inject defects of known size into good images: the smallest found 9 times out of 10.",
+        ),
+    ] = False,
+    images: Annotated[int, typer.Option(help="Good images to inject defects into, at most.")] = POD_IMAGES,
 ) -> None:
     """Compares a run with the truth: what was found, missed, and raised for nothing."""
-    from flawmap.inspect.evaluation.evaluate import evaluate
+    from flawmap.inspect.evaluate_run import evaluate_run, page_of
     from flawmap.inspect.evaluation.summary import summary
+    from flawmap.inspect.progress import progress
 
-    metrics = evaluate(run_dir, truth)
-    print(summary(metrics))
+    print(summary(evaluate_run(run_dir, truth, progress=progress)))
     print(run_dir / "metrics.json")
+    print(page_of(run_dir))
+    if probability_of_detection:
+        from flawmap.inspect.detection_limit.measure import measure_detection_limit
+        from flawmap.inspect.run_layout import DETECTION_LIMIT
+
+        print(measure_detection_limit(run_dir, truth, images=images, progress=progress)["sentence"])
+        print((run_dir / DETECTION_LIMIT).with_suffix(".png"))
 
 
 @app.command()
@@ -188,7 +215,7 @@ def demo(
     minutes: Annotated[float, typer.Option(help="Let the network learn so long at most.")] = DEMO_MINUTES,
 ) -> None:
     """The whole way on generated images: draw a product, learn it, inspect it, report."""
-    from flawmap.inspect.evaluation.evaluate import evaluate
+    from flawmap.inspect.evaluate_run import evaluate_run
     from flawmap.inspect.evaluation.summary import summary
     from flawmap.inspect.folder import inspect_folder
     from flawmap.inspect.progress import progress
@@ -200,7 +227,7 @@ def demo(
     settings = [f"learning.minutes={minutes}", f"product=sample {surface}", f"false_alarms={DEMO_FALSE_ALARMS}"]
     _train(data / "train" / "good", bundle, None, settings, "auto")
     _tell(inspect_folder([data / "test"], bundle, run, fresh=True, progress=progress), run)
-    print(summary(evaluate(run, data)))
+    print(summary(evaluate_run(run, data)))
     print(f"Report: {(run / 'index.html').resolve()}")
 
 
@@ -234,10 +261,11 @@ def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str)
     from flawmap.export.bundle_writer import write_bundle
 
     written = write_bundle(checkpoint, output, batch_size=batch_size)
-    _say(
-        f"exported: torch and ONNX Runtime differ by {written.parity.largest_difference:.1g} at most, "
-        f"same {written.parity.n_regions} regions"
-    )
+    if written.parity is not None:
+        _say(
+            f"exported: torch and ONNX Runtime differ by {written.parity.largest_difference:.1g} at most, "
+            f"same {written.parity.n_regions} regions"
+        )
     held_out = [path for path in written.held_out if path.is_file()]
     if len(held_out) < len(written.held_out):
         _say(f"not calibrated: images that training held out are gone, {written.held_out[0].parent} is not as it was")

@@ -37,10 +37,15 @@ def available_devices() -> list[str]:
     return [device for device, provider in PROVIDERS.items() if provider in built]
 
 
-def providers_for(device: str) -> list[tuple[str, dict[str, Any]]]:
-    """Providers and options of a session on `device`; DeviceError where onnxruntime lacks it, UsageError for a typo."""
+def check_name(device: str) -> None:
+    """UsageError for a typo."""
     if device not in PROVIDERS:
         raise UsageError(f"`--device` (={device}) must be one of {', '.join(DEVICES)}")
+
+
+def providers_for(device: str) -> list[tuple[str, dict[str, Any]]]:
+    """Providers and options of a session on `device`; DeviceError where onnxruntime lacks it, UsageError for a typo."""
+    check_name(device)
     built = available_devices()
     if device not in built:
         raise DeviceError(

@@ -23,15 +23,15 @@ from flawmap.inspect.run_folder import (
     check_continues,
     clear,
     forget,
+    forget_evaluation,
     is_done,
     make_run_folder,
     recorded_names,
     remove_leftovers,
     writing,
 )
-from flawmap.inspect.run_layout import METRICS
 from flawmap.inspect.run_lock import locked
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scorers import Scorer, open_scorer
 from flawmap.inspect.tables import write_tables
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
@@ -74,7 +74,7 @@ def inspect_folder(
     }
     make_run_folder(run_dir)
     with locked(run_dir):
-        scorer = TileScorer(bundle, device)
+        scorer = open_scorer(bundle, device)
         run = _describe(bundle, scorer, thresholds, settings)
         with writing(run_dir, at_start=True):
             todo = _begin(run_dir, run, entries, fresh)
@@ -96,7 +96,7 @@ def _thresholds(bundle: Bundle, false_alarms: float | None) -> Thresholds:
     return Thresholds.of(calibration, calibration.false_alarms if false_alarms is None else false_alarms)
 
 
-def _describe(bundle: Bundle, scorer: TileScorer, thresholds: Thresholds, settings: dict[str, Any]) -> RunInfo:
+def _describe(bundle: Bundle, scorer: Scorer, thresholds: Thresholds, settings: dict[str, Any]) -> RunInfo:
     return RunInfo(
         state="running",
         started=_now(),
@@ -127,7 +127,7 @@ def _begin(run_dir: Path, run: RunInfo, entries: Sequence[InputImage], fresh: bo
     gone = recorded_names(run_dir) - {entry.name for entry in entries}
     if gone or todo:
         forget(run_dir, gone | {entry.name for entry in todo})
-        (run_dir / METRICS).unlink(missing_ok=True)  # an evaluation of other results
+        forget_evaluation(run_dir)  # it is about other results
     return todo
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from flawmap.inspect.run_layout import OUTPUT_FOLDERS, is_run_folder
+from flawmap.inspect.run_layout import EVALUATION, OUTPUT_FOLDERS, is_run_folder
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import IMAGE_SUFFIXES, list_images
 
@@ -87,12 +87,13 @@ def _find(path: Path, run_dir: Path) -> list[_Found]:
 def _written_by_flawmap(image: Path, given: Path, run_dir: Path) -> bool:
     """Whether `image`, found below the folder `given`, lies in a run folder or is a picture of this very run folder."""
     run_dir = run_dir.resolve()
-    if any(image.resolve().is_relative_to(run_dir / folder) for folder in OUTPUT_FOLDERS):
+    written = (*OUTPUT_FOLDERS, EVALUATION)
+    if any(image.resolve().is_relative_to(run_dir / folder) for folder in written):
         return True
     for folder in image.parents:
         run_folder = is_run_folder(folder) or folder.resolve() == run_dir
         if folder == given:  # the user's own pictures may lie beside the tables
-            return run_folder and image.relative_to(folder).parts[0] in OUTPUT_FOLDERS
+            return run_folder and image.relative_to(folder).parts[0] in written
         if run_folder:
             return True
     return False

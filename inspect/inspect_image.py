@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flawmap.inspect.pipeline import Inspection, Pipeline
 from flawmap.inspect.read_ahead import Decoded, Image
-from flawmap.inspect.records import ImageRecord, RegionRecord
+from flawmap.inspect.records import CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
 from flawmap.inspect.run_folder import writing
 from flawmap.inspect.thresholds import Thresholds
@@ -78,6 +78,7 @@ def _record(
         overlay=overlay,
         source=decoded.source,
         regions=regions,
+        candidates=_candidate_records(inspection, thresholds),
     )
 
 
@@ -101,6 +102,21 @@ def region_records(inspection: Inspection, thresholds: Thresholds) -> list[Regio
         for number, (region, severity) in enumerate(
             zip(inspection.regions, inspection.severities, strict=True), start=1
         )
+    ]
+
+
+def _candidate_records(inspection: Inspection, thresholds: Thresholds) -> list[CandidateRecord]:
+    found = inspection.candidates
+    return [
+        CandidateRecord(
+            x_min=int(candidate["x0"]),
+            y_min=int(candidate["y0"]),
+            x_max=int(candidate["x1"]),
+            y_max=int(candidate["y1"]),
+            score_max=float(candidate["score_max"]),
+            severity=float(severity),
+        )
+        for candidate, severity in zip(found, thresholds.severities(found["score_max"]), strict=True)
     ]
 
 

@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle
 from flawmap.inspect.records import Verdict
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scorers import Scorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe
 from flawmap.tiling.regions import REGION_DTYPE, TooManyRunsError, find_regions
+from flawmap.tiling.shrink import enlarge, shrink
 from flawmap.tiling.stitch import Stitcher
 
 Image = NDArray[Any]
 Heatmap = NDArray[np.float32]
 
 FRAGMENT_REACH = 3  # px, Chebyshev: fragments of one defect this near are one region
+CANDIDATES_MAX = 300  # of one image
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Inspection:
     reconstruction: Image  # the image's shape and dtype: what the network holds for good
     regions: NDArray[np.void]  # REGION_DTYPE [k], the most severe first
     severities: NDArray[np.float64]  # [k]
+    candidates: NDArray[np.void]  # REGION_DTYPE [m <= CANDIDATES_MAX]: too low for a region, the highest first
     severity: float  # of the highest score, whether or not it makes a region; the calibration's floor at the least
     verdict: Verdict
     milliseconds: dict[str, float]  # cut, score, stitch, regions
@@ -44,7 +47,7 @@ class Inspection:
 class Pipeline:
     """Inspects images of any size, one at a time (not from several threads at once)."""
 
-    def __init__(self, bundle: Bundle, scorer: TileScorer, thresholds: Thresholds | None = None) -> None:
+    def __init__(self, bundle: Bundle, scorer: Scorer, thresholds: Thresholds | None = None) -> None:
         """`thresholds` may be left out where only heatmaps are wanted, as calibration does."""
         self.info = bundle.info
         self.scorer = scorer
@@ -71,13 +74,14 @@ class Pipeline:
         watch = _Stopwatch()
         heatmap, reconstruction = self._heatmap(image, recycle, watch)
         with watch("regions"):
-            regions = find_defects(heatmap, self.thresholds)
+            regions, candidates = find_defects(heatmap, self.thresholds)
             peak = heatmap.max()  # of the worst region, and of an image without one: how near to one it came
         return Inspection(
             heatmap=heatmap,
             reconstruction=reconstruction,
             regions=regions,
             severities=self.thresholds.severities(regions["score_max"]),
+            candidates=candidates,
             severity=float(self.thresholds.severities(peak)),
             verdict=self.thresholds.verdict(float(peak)),
             milliseconds=watch.milliseconds,
@@ -85,6 +89,19 @@ class Pipeline:
 
     def _heatmap(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> tuple[Heatmap, Image]:
         check_image_kind(image, self.info.image.channels, self.info.image.dtype)
+        longest_side = self.info.image.longest_side
+        if longest_side is None or max(image.shape[:2]) <= longest_side:
+            return self._tiled(image, recycle, watch)
+        with watch("shrink"):
+            small = shrink(image, longest_side)
+        heatmap, reconstruction = self._tiled(small, None, watch)
+        with watch("enlarge"):  # boxes are in px of the image that came
+            return (
+                enlarge(heatmap, image.shape[:2], recycle.heatmap if recycle else None),
+                enlarge(reconstruction, image.shape[:2], recycle.reconstruction if recycle else None),
+            )
+
+    def _tiled(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> tuple[Heatmap, Image]:
         grid = self._grid(image)
         heatmap_of, reconstruction_of = self._stitchers(grid, image, recycle)
         with watch("cut"):
@@ -120,16 +137,21 @@ def check_image_kind(image: Image, channels: int, dtype: str) -> None:
         raise ImageError("image", f"the image is {describe(image)}, the bundle was trained on {trained}")
 
 
-def find_defects(heatmap: Heatmap, thresholds: Thresholds) -> NDArray[np.void]:
-    """REGION_DTYPE [k], the most severe first: where `heatmap` (float32 [H, W]) reaches `review`, as far as `grow`.
+def find_defects(heatmap: Heatmap, thresholds: Thresholds) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Regions, REGION_DTYPE [k], and candidates, REGION_DTYPE [m <= CANDIDATES_MAX], the most severe first in both.
+
+    A region is where `heatmap` (float32 [H, W]) reaches `review`, as far as `grow`; a candidate only `candidate`.
 
     A heatmap so full of hits that regions would take minutes to tell apart gives one region around everything at or
-    above `review`: such a part is NG, and what is wrong with it needs no list.
+    above `review`, and no candidate: such a part is NG, and what is wrong with it needs no list.
     """
     try:
-        return find_regions(heatmap, grow=thresholds.grow, seed=thresholds.review, reach=FRAGMENT_REACH)
+        found = find_regions(heatmap, grow=thresholds.grow, seed=thresholds.candidate, reach=FRAGMENT_REACH)
     except TooManyRunsError:
-        return _one_region(heatmap, thresholds.review)
+        return _one_region(heatmap, thresholds.review), np.zeros(0, REGION_DTYPE)
+    # How far a region reaches does not depend on its seed: those from `review` on are what that seed alone would find.
+    n_regions = int(np.count_nonzero(found["score_max"] >= np.float32(thresholds.review)))
+    return found[:n_regions], found[n_regions : n_regions + CANDIDATES_MAX]
 
 
 def _one_region(heatmap: Heatmap, seed: float) -> NDArray[np.void]:

@@ -31,6 +31,19 @@ class RegionRecord(BaseModel):
     picture: str | None = None  # crop, heat and reconstruction side by side, relative to the run folder
 
 
+class CandidateRecord(BaseModel):
+    """A region too low for REVIEW: not for the operator; `flawmap evaluate` asks what a lower threshold would find."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    x_min: int
+    y_min: int
+    x_max: int
+    y_max: int
+    score_max: float
+    severity: float
+
+
 class SourceFile(BaseModel):
     """Tells whether an image is still the one that was inspected."""
 
@@ -55,6 +68,7 @@ class ImageRecord(BaseModel):
     overlay: str | None = None  # the whole picture with its regions, relative to the run folder
     source: SourceFile
     regions: list[RegionRecord]
+    candidates: list[CandidateRecord] = []  # the highest first, at most `pipeline.CANDIDATES_MAX`
 
 
 class RunInfo(BaseModel):
@@ -73,7 +87,7 @@ class RunInfo(BaseModel):
     device_note: str = ""  # why `auto` did not take a faster one
     calibration_note: str = ""  # said where too few good images vouch for the false-alarm rate
     settings: dict[str, Any]
-    thresholds: dict[str, float]  # grow, review, ng: scores; severity_review, severity_ng
+    thresholds: dict[str, float]  # grow, candidate, review, ng: scores; severity_review, severity_ng
     counts: dict[str, int]  # by verdict, and `images`, `regions`
     milliseconds_median: dict[str, float]  # by stage, over the inspected images
     peak_memory_mib: float | None = None

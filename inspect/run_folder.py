@@ -12,6 +12,10 @@ from flawmap.inspect.read_ahead import source_of
 from flawmap.inspect.record_files import read_record, read_run_info, record_path
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import (
+    DETECTION_LIMIT,
+    DETECTION_LIMIT_SUFFIXES,
+    EVALUATION,
+    EVALUATION_FILES,
     IMAGES_TABLE,
     METRICS,
     OUTPUT_FOLDERS,
@@ -91,8 +95,11 @@ def clear(run_dir: Path) -> None:
         )
     with writing(run_dir, at_start=True):
         forget(run_dir, recorded_names(run_dir))
+        for suffix in DETECTION_LIMIT_SUFFIXES:  # other results of the same bundle leave it true, another bundle not
+            (run_dir / DETECTION_LIMIT).with_suffix(suffix).unlink(missing_ok=True)
+        forget_evaluation(run_dir)
         # run.json last: a kill in between leaves a run that can be cleared again.
-        for name in (IMAGES_TABLE, REGIONS_TABLE, PAGE, METRICS, RUN_INFO):
+        for name in (IMAGES_TABLE, REGIONS_TABLE, PAGE, RUN_INFO):
             (run_dir / name).unlink(missing_ok=True)
 
 
@@ -104,6 +111,17 @@ def forget(run_dir: Path, names: Iterable[str]) -> None:
     for path in _files(run_dir / OVERLAYS):
         if any(suffix.search(path.name) and suffix.sub("", path.name) in gone for suffix in PICTURE_SUFFIXES):
             path.unlink(missing_ok=True)
+
+
+def forget_evaluation(run_dir: Path) -> None:
+    """Removes what `flawmap evaluate` wrote about the results in `run_dir`; another file in its folder stays."""
+    (run_dir / METRICS).unlink(missing_ok=True)
+    folder = run_dir / EVALUATION
+    for path in _files(folder):
+        if EVALUATION_FILES.fullmatch(path.name):
+            path.unlink()
+    if folder.is_dir() and not _files(folder):
+        folder.rmdir()
 
 
 def recorded_names(run_dir: Path) -> set[str]:

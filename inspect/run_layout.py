@@ -1,8 +1,9 @@
 """Where things lie in a run folder.
 
-run.json  images.csv  regions.csv  index.html  metrics.json  regions/<name>.json  overlays/
+run.json  images.csv  regions.csv  index.html  metrics.json  regions/<name>.json  overlays/  evaluation/
 """
 
+import re
 from pathlib import Path
 
 RUN_INFO = "run.json"
@@ -12,8 +13,17 @@ PAGE = "index.html"
 METRICS = "metrics.json"  # what `flawmap evaluate` found about these results
 RECORDS = "regions"
 OVERLAYS = "overlays"
-OUTPUT_FOLDERS = (RECORDS, OVERLAYS)
+OUTPUT_FOLDERS = (RECORDS, OVERLAYS)  # of `flawmap inspect`
+EVALUATION = "evaluation"  # plots and gallery of `flawmap evaluate`
+EVALUATION_FILES = re.compile(r"index\.html|(roc|froc|score_histogram|(missed|false)-[0-9]+)\.png")
+DETECTION_LIMIT = "evaluation/detection_limit"  # the smallest defect that is found, as `flawmap evaluate` measured it
+DETECTION_LIMIT_SUFFIXES = (".json", ".csv", ".png")
 LOCK = ".flawmap.lock"
+
+
+def heatmap_path(name: str) -> str:
+    """Where the heatmap of the image whose files are called `name` lies, relative to the run folder."""
+    return f"{OVERLAYS}/{name}-heatmap.tif"
 
 
 def is_run_folder(folder: Path) -> bool:

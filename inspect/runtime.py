@@ -8,14 +8,14 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from flawmap.export.bundle import GOLDEN_SCORE, GOLDEN_TILES, Bundle
+from flawmap.export.bundle import Bundle
 from flawmap.inspect import device as devices
+from flawmap.inspect.self_test import self_test
 from flawmap.tiling.errors import DeviceError, UsageError
 
 Image = NDArray[Any]
 
 BATCH_SIZES = {"cpu": 1, "openvino": 1, "cuda": 8, "tensorrt": 8}  # one tile fills a CPU; a GPU needs several
-SELF_TEST_TOLERANCE = 1e-3  # absolute plus relative: what another device's arithmetic moves, and no more
 
 
 class TileScorer:
@@ -49,7 +49,7 @@ class TileScorer:
         channels = () if info.image.channels == 1 else (info.image.channels,)
         self.batch_shape = (self.batch_size, info.tile.size, info.tile.size, *channels)
         self.dtype = np.dtype(info.image.dtype)
-        self._self_test(bundle)
+        self_test(bundle, lambda tiles: self._run(tiles)[0], self.batch_size, self.device)
         self._run(np.zeros(self.batch_shape, self.dtype))  # warm-up: the first image must not pay for allocation
 
     def score(self, tiles: Image) -> tuple[NDArray[np.float32], Image]:
@@ -67,27 +67,6 @@ class TileScorer:
     def _run(self, tiles: Image) -> tuple[NDArray[np.float32], Image]:
         score, reconstruction = self._session.run(["score", "reconstruction"], {"tiles": tiles})
         return score, reconstruction
-
-    def _self_test(self, bundle: Bundle) -> None:
-        """Scores the bundle's golden tiles and compares; a wrong answer here is a wrong verdict on every part."""
-        tiles, expected = _golden(bundle)
-        found = np.empty_like(expected)
-        batch = np.zeros((self.batch_size, *tiles.shape[1:]), tiles.dtype)
-        try:
-            for first in range(0, len(tiles), self.batch_size):
-                n = min(self.batch_size, len(tiles) - first)
-                batch[:n] = tiles[first : first + n]
-                found[first : first + n] = self._run(batch)[0][:n]
-        except Exception as error:
-            raise UsageError(f"`bundle` (={bundle.folder}) cannot score its own golden tiles: {error}") from error
-        difference = np.abs(found.astype(np.float64) - expected)
-        allowed = SELF_TEST_TOLERANCE * (1 + np.abs(expected, dtype=np.float64))
-        if not (difference <= allowed).all():  # a NaN fails, too
-            raise UsageError(
-                f"`bundle` (={bundle.folder}) fails its self-test on {self.device}: a golden score differs by "
-                f"{float(np.max(difference)):.3g}, allowed is {SELF_TEST_TOLERANCE:g} absolute plus relative; "
-                "export the bundle again, or try another `--device`"
-            )
 
 
 def _session_options(threads: int | None, arena: bool) -> onnxruntime.SessionOptions:
@@ -152,18 +131,6 @@ def _batch_size(session: onnxruntime.InferenceSession, asked: int | None, device
     if fixed and asked and fixed != asked:
         raise UsageError(f"`batch_size` (={asked}) must be {fixed}: the model was exported with that fixed batch")
     return fixed or asked or BATCH_SIZES[device]
-
-
-def _golden(bundle: Bundle) -> tuple[Image, NDArray[np.float32]]:
-    """Golden tiles [k, t', t'] or [k, t', t', 3] in the image's dtype, and their score float32 [k, t', t']."""
-    try:
-        tiles = np.load(bundle.folder / GOLDEN_TILES, allow_pickle=False)
-        score = np.load(bundle.folder / GOLDEN_SCORE, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"`bundle` (={bundle.folder}): its golden tiles cannot be read: {error}") from error
-    if tiles.ndim not in (3, 4) or len(tiles) == 0 or score.shape != tiles.shape[:3] or score.dtype != np.float32:
-        raise UsageError(f"`bundle` (={bundle.folder}): golden tiles {tiles.shape} and score {score.shape} do not fit")
-    return tiles, score
 
 
 def physical_cores() -> int:

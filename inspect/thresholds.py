@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 from flawmap.export.calibration_record import Calibration, check_false_alarms
 from flawmap.inspect.records import Verdict
 
+CANDIDATE_SEVERITY = -1.0  # ten a good image: candidates that an evaluation may ask for begin here
 REVIEW_BAND = 0.3  # in severity: twice as many false regions as allowed are worth a look
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """`grow <= review <= ng` as scores, and the last two as severities; the calibration judges everything between."""
+    """`grow <= candidate <= review <= ng` as scores, the last two as severities; the calibration judges the rest."""
 
     calibration: Calibration
     false_alarms: float  # expected false regions on a good image that NG may cost
     grow: float  # score: a region reaches as far as the heatmap is at or above it
+    candidate: float  # score: what peaks from here up to below `review` is recorded, and shown to nobody
     review: float  # score: a region needs one pixel at or above it
     ng: float  # score
     severity_review: float
@@ -30,12 +32,11 @@ class Thresholds:
         severity_ng = -math.log10(check_false_alarms(false_alarms))
         severity_review = severity_ng - REVIEW_BAND
         # Rounded to what a heatmap can hold, so that a pixel on the line is on the same side of it everywhere.
-        grow, at_review, at_ng = (
-            float(np.float32(score))
-            for score in (calibration.grow, calibration.score_at(severity_review), calibration.score_at(severity_ng))
-        )
+        at_severity = (calibration.score_at(s) for s in (CANDIDATE_SEVERITY, severity_review, severity_ng))
+        grow, at_candidate, at_review, at_ng = (float(np.float32(s)) for s in (calibration.grow, *at_severity))
         review = max(grow, at_review)
-        return cls(calibration, false_alarms, grow, review, max(review, at_ng), severity_review, severity_ng)
+        candidate = min(max(grow, at_candidate), review)
+        return cls(calibration, false_alarms, grow, candidate, review, max(review, at_ng), severity_review, severity_ng)
 
     def severities(self, scores: NDArray[np.float32]) -> NDArray[np.float64]:
         """Severity of region peaks, float64, any shape."""
@@ -54,6 +55,7 @@ class Thresholds:
         """For run.json."""
         return {
             "grow": self.grow,
+            "candidate": self.candidate,
             "review": self.review,
             "ng": self.ng,
             "severity_review": self.severity_review,

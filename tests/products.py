@@ -98,9 +98,9 @@ def untrained_model(config: TrainConfig, *, channels: int = 1, dtype: str = "uin
         normalisation = Normalisation((0.5 * SCALE[dtype],) * channels, (0.1 * SCALE[dtype],) * channels)
     else:
         normalisation = Normalisation((0.0,) * channels, (SCALE[dtype],) * channels)
-    n_maps = 6 if config.network.kind == "repair" else 5
+    n_maps = 1 if config.network.compare == "ssim" else 2 if config.network.kind == "repair" else 5
     standardisation = Standardisation(tuple(0.1 * i for i in range(n_maps)), (0.5,) * n_maps)
-    return ScoringModel(network, normalisation, standardisation, np.dtype(dtype)).eval()
+    return ScoringModel(network, normalisation, standardisation, np.dtype(dtype), config.network.compare).eval()
 
 
 def write_untrained(

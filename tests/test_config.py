@@ -1,6 +1,7 @@
 """Settings: one default each, overrides, and a message for every mistake."""
 
 import json
+import math
 import os
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flawmap.export.calibration_record import false_alarms_of
 from flawmap.tiling.errors import UsageError
 from flawmap.training.config import TrainConfig, flatten, known_keys, load_config
 
@@ -118,7 +120,7 @@ def test_every_key_is_missed_by_a_letter(key: str) -> None:
         ("learning.minutes=.inf", r"`learning\.minutes` \(=inf\): .*finite"),
         ("learning.learning_rate=.nan", r"`learning\.learning_rate` \(=nan\): .*finite"),
         ("learning.loss=mae", r"`learning\.loss` \(=mae\): .*'charbonnier', 'l1', 'mse', 'bce' or 'ssim'"),
-        ("network.kind=gan", r"`network\.kind` \(=gan\): .*'repair' or 'autoencoder'"),
+        ("network.kind=gan", r"`network\.kind` \(=gan\): .*'repair', 'autoencoder', 'hog' or 'median'"),
         ("network.channels=[8]", r"`network\.channels` \(=\[8\]\): .*at least 2 items"),
         ("network.channels=[8, 0]", r"`network\.channels\.1` \(=0\): .*greater than or equal to 1"),
         ("network.channels=8", r"`network\.channels` \(=8\): .*valid tuple"),
@@ -194,3 +196,26 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     if os.geteuid() != 0:  # root reads everything
         with pytest.raises(UsageError, match=r"cannot be read: Permission denied"):
             load_config(secret)
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.95, 0.999])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_quantile_is_a_rate_of_false_alarms(quantile: float, quoted: bool) -> None:
+    config = load_config(None, [f"quantile='{quantile}'" if quoted else f"quantile={quantile}"])
+    assert config.quantile == quantile
+    assert math.exp(-config.false_alarms) == pytest.approx(quantile)
+    assert false_alarms_of(None, quantile) == config.false_alarms  # as the command line says it
+    assert TrainConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_a_quantile_and_false_alarms_are_one_thing() -> None:
+    message = r"^`quantile` \(=0\.95\) and `false_alarms` \(=0\.1\) set the same threshold: give one of them$"
+    with pytest.raises(UsageError, match=message):
+        load_config(None, ["quantile=0.95", "false_alarms=0.1"])
+    assert load_config(None, ["quantile=null", "false_alarms=0.2"]).false_alarms == 0.2
+
+
+@pytest.mark.parametrize(("value", "rule"), [("0", "greater than 0"), ("1", "less than 1"), ("high", "valid number")])
+def test_a_quantile_that_is_none(value: str, rule: str) -> None:
+    with pytest.raises(UsageError, match=rf"^`quantile` \(={value}\): .*{rule}"):
+        load_config(None, [f"quantile={value}"])

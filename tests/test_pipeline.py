@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle, TileInfo
-from flawmap.inspect.pipeline import Pipeline, find_defects
+from flawmap.inspect.pipeline import CANDIDATES_MAX, FRAGMENT_REACH, Pipeline, find_defects
 from flawmap.inspect.runtime import TileScorer
 from flawmap.inspect.thresholds import REVIEW_BAND, Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
@@ -186,7 +186,8 @@ def test_a_heatmap_full_of_hits_is_one_region() -> None:
     heatmap = full_of_hits(np.random.default_rng(0))
     with pytest.raises(TooManyRunsError):
         find_regions(heatmap, grow=thresholds.grow, seed=thresholds.review, reach=3)
-    (region,) = find_defects(heatmap, thresholds)
+    (region,), candidates = find_defects(heatmap, thresholds)
+    assert len(candidates) == 0
     ys, xs = np.nonzero(heatmap >= thresholds.review)
     assert (region["y0"], region["x0"], region["y1"], region["x1"]) == (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
     assert region["area_px"] == len(ys)
@@ -194,14 +195,14 @@ def test_a_heatmap_full_of_hits_is_one_region() -> None:
     assert region["score_mean"] == pytest.approx(heatmap[ys, xs].mean())
     assert (region["centroid_y"], region["centroid_x"]) == pytest.approx((ys.mean(), xs.mean()))
     assert thresholds.verdict(float(region["score_max"])) == "NG"
-    assert len(find_defects(np.minimum(heatmap, 5.0), thresholds)) == 0
+    assert len(find_defects(np.minimum(heatmap, 5.0), thresholds)[0]) == 0
 
 
 @settings(deadline=None)
 @given(false_alarms=st.floats(1e-6, 100), scores=st.lists(st.floats(0, 1e4, width=32), min_size=1, max_size=20))
 def test_verdicts_follow_severities(false_alarms: float, scores: list[float]) -> None:
     thresholds = Thresholds.of(calibration(), false_alarms)
-    assert thresholds.grow <= thresholds.review <= thresholds.ng
+    assert thresholds.grow <= thresholds.candidate <= thresholds.review <= thresholds.ng
     assert thresholds.severity_ng - thresholds.severity_review == pytest.approx(REVIEW_BAND)
     severities = thresholds.severities(np.array(scores, np.float32))
     for score, severity in zip(scores, severities, strict=True):
@@ -223,14 +224,47 @@ def test_every_region_found_is_worth_a_look(false_alarms: float) -> None:
     for line, verdict in ((thresholds.review, "REVIEW"), (thresholds.ng, "NG")):
         heatmap = np.zeros((3, 3), np.float32)
         heatmap[1, 1] = line
-        (region,) = find_defects(heatmap, thresholds)
+        (region,), _ = find_defects(heatmap, thresholds)
         expected = "NG" if line >= thresholds.ng else verdict
         assert thresholds.verdict(float(region["score_max"])) == expected
         heatmap[1, 1] = np.nextafter(np.float32(thresholds.review), np.float32(0))
-        assert len(find_defects(heatmap, thresholds)) == 0
+        assert len(find_defects(heatmap, thresholds)[0]) == 0
 
 
 @pytest.mark.parametrize("false_alarms", [0.0, -1.0, 101.0, math.nan])
 def test_false_alarms_that_make_no_sense(false_alarms: float) -> None:
     with pytest.raises(UsageError, match="`--false-alarms`"):
         Thresholds.of(calibration(), false_alarms)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    peaks=st.lists(st.floats(3.0, 14.0, width=32), min_size=1, max_size=60),
+    false_alarms=st.sampled_from([0.01, 0.1, 1.0, 50.0]),
+)
+def test_candidates_lie_below_regions(peaks: list[float], false_alarms: float) -> None:
+    """Lone pixels on a grid: what is a region, a candidate or nothing is told by the two thresholds alone."""
+    thresholds = Thresholds.of(calibration(), false_alarms)
+    heatmap = np.zeros((80, 80), np.float32)
+    for i, peak in enumerate(peaks):
+        heatmap[5 + 8 * (i // 9), 5 + 8 * (i % 9)] = peak
+    regions, candidates = find_defects(heatmap, thresholds)
+    falling = sorted(peaks, reverse=True)
+    assert regions["score_max"].tolist() == [p for p in falling if p >= thresholds.review]
+    expected = [p for p in falling if thresholds.candidate <= p < thresholds.review]
+    assert candidates["score_max"].tolist() == expected
+    np.testing.assert_array_equal(
+        regions, find_regions(heatmap, grow=thresholds.grow, seed=thresholds.review, reach=FRAGMENT_REACH)
+    )
+    assert all(thresholds.severities(candidates["score_max"]) >= min(-1.0, thresholds.severity_review) - 1e-6)
+
+
+def test_the_highest_candidates_are_kept() -> None:
+    thresholds = Thresholds.of(calibration(), 0.1)
+    heatmap = np.zeros((200, 200), np.float32)
+    peaks = np.random.default_rng(0).uniform(thresholds.candidate, thresholds.review, 400).astype(np.float32)
+    heatmap[5:165:8, 5:165:8] = peaks.reshape(20, 20)
+    heatmap[190, 190] = thresholds.ng
+    regions, candidates = find_defects(heatmap, thresholds)
+    assert len(regions) == 1
+    np.testing.assert_array_equal(candidates["score_max"], np.sort(peaks)[::-1][:CANDIDATES_MAX])

@@ -4,6 +4,7 @@
 """
 
 import difflib
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from flawmap.tiling.errors import UsageError
 
 LossName = Literal["charbonnier", "l1", "mse", "bce", "ssim"]
+Comparison = Literal["residual", "ssim"]
 
 
 class _Section(BaseModel):
@@ -26,24 +28,40 @@ class TileSettings(_Section):
     train_size: int = Field(default=128, ge=32)
 
 
+class ImageSettings(_Section):
+    longest_side: int | None = Field(default=None, ge=64)
+
+
 class NetworkSettings(_Section):
-    kind: Literal["repair", "autoencoder"] = "repair"
+    kind: Literal["repair", "autoencoder", "hog", "median"] = "repair"
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64), min_length=2, max_length=6)
-    latent_size: int = Field(default=64, ge=1)
+    latent_size: int | None = Field(default=64, ge=1)
+    compare: Comparison = "residual"
+
+
+class HogSettings(_Section):
+    windows: int = Field(default=4000, ge=2)
+    nu: float = Field(default=0.1, gt=0, le=1)
+    labelled: str | None = None
+
+
+class MedianSettings(_Section):
+    window: int = Field(default=21, ge=3, le=255)
 
 
 class LearningSettings(_Section):
     loss: LossName = "charbonnier"
     gradient_weight: float = Field(default=0.5, ge=0)
     head_weight: float = Field(default=5.0, ge=0)
-    steps: int = Field(default=3000, ge=1)
-    minutes: float | None = Field(default=None, gt=0)
+    activity_weight: float = Field(default=0.0, ge=0)
+    steps: int = Field(default=20_000, ge=1)
+    minutes: float | None = Field(default=10.0, gt=0)
     batch_size: int = Field(default=16, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
-    patience: int = Field(default=12, ge=1)
-    validate_every: int = Field(default=100, ge=1)
-    checkpoint_every: int = Field(default=100, ge=1)
+    patience: int = Field(default=25, ge=1)
+    validate_every: int = Field(default=200, ge=1)
+    checkpoint_every: int = Field(default=200, ge=1)
     seed: int = Field(default=0, ge=0)
     cache_gib: float = Field(default=4.0, gt=0)
 
@@ -71,21 +89,50 @@ class TrainConfig(_Section):
     """Everything that decides what a training gives, apart from the images."""
 
     product: str = "product"
+    image: ImageSettings = ImageSettings()
     tile: TileSettings = TileSettings()
     network: NetworkSettings = NetworkSettings()
+    hog: HogSettings = HogSettings()
+    median: MedianSettings = MedianSettings()
     learning: LearningSettings = LearningSettings()
     damage: DamageSettings = DamageSettings()
     variation: VariationSettings = VariationSettings()
     split: SplitSettings = SplitSettings()
     false_alarms: float = Field(default=0.1, gt=0, le=100)
+    quantile: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _quantile_as_false_alarms(cls, values: Any) -> Any:
+        """Rare false regions strike good images like a Poisson process: a share exp(-F) of them shows none."""
+        try:
+            quantile = float(values["quantile"])
+        except (KeyError, TypeError, ValueError):  # not given, or for the field to refuse
+            return values
+        if not 0 < quantile < 1:
+            return values
+        false_alarms = -math.log(quantile)
+        given = values.get("false_alarms", false_alarms)
+        if given != false_alarms:  # a dump holds both, alike
+            raise ValueError(
+                f"`quantile` (={quantile:g}) and `false_alarms` (={given}) set the same threshold: give one of them"
+            )
+        return {**values, "false_alarms": false_alarms}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.learning.loss in ("bce", "ssim") and self.network.kind == "repair":
+        kind = self.network.kind
+        if self.learning.loss in ("bce", "ssim") and kind != "autoencoder":
             # Both need values in 0..1, which only the autoencoder's last layer promises.
             raise ValueError(
-                f"`learning.loss` (={self.learning.loss}) needs `network.kind` (=repair) to be autoencoder"
+                f"`learning.loss` (={self.learning.loss}) needs `network.kind` (={kind}) to be autoencoder"
             )
+        if self.network.compare == "ssim" and kind != "autoencoder":
+            raise ValueError(f"`network.compare` (=ssim) needs `network.kind` (={kind}) to be autoencoder")
+        if self.hog.labelled is not None and kind != "hog":
+            raise ValueError(f"`hog.labelled` (={self.hog.labelled}) needs `network.kind` (={kind}) to be hog")
+        if self.median.window % 2 == 0:
+            raise ValueError(f"`median.window` (={self.median.window}) must be odd: a pixel stands in its middle")
         return self
 
 

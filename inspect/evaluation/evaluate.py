@@ -1,152 +1,220 @@
 """Compares a run with the truth: what was found, what was missed, what was raised for nothing.
 
 A defect is found when a region comes within `NEAR` px of it. A region that comes near no defect is false. Regions count
-when their verdict is NG, images by their verdict.
+when their verdict is NG, images by their verdict; the FROC asks the same at every other threshold.
 """
 
-import json
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.inspect.evaluation.truth import GOOD, TrueDefect, TrueImage, read_truth
+from flawmap.inspect.evaluation.bootstrap import Statistic, Weights, estimates, intervals
+from flawmap.inspect.evaluation.froc import Froc, OperatingPoint, as_json, froc, operating_points
+from flawmap.inspect.evaluation.image_figures import (
+    SIZE_NAMES,
+    false_regions_statistic,
+    found_of,
+    image_statistics,
+    recall_statistic,
+)
+from flawmap.inspect.evaluation.matching import ImageOutcome, compare
+from flawmap.inspect.evaluation.pixel_figures import pixel_figures
+from flawmap.inspect.evaluation.truth import GOOD, TrueImage, read_truth
+from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.record_files import read_record, read_run_info
-from flawmap.inspect.records import ImageRecord, RegionRecord
+from flawmap.inspect.records import RunInfo
+from flawmap.inspect.run_layout import RECORDS
 from flawmap.tiling.errors import UsageError
-from flawmap.tiling.whole_file import write_text
-
-NEAR = 3  # px
-SIZES = (8, 25, 100)  # px, longer side: recall is reported up to each, and beyond
 
 
-@dataclass
-class Tally:
-    """Counts over the images of a run."""
+@dataclass(frozen=True)
+class Evaluation:
+    """What a run is worth: `metrics` as they stand in metrics.json, and what they were drawn from."""
 
-    found: list[bool] = field(default_factory=list)  # a truth each
-    sizes: list[int] = field(default_factory=list)
-    missed: list[dict[str, Any]] = field(default_factory=list)
-    false_on_good: int = 0
-    false_on_defective: int = 0
-    good_severities: list[float] = field(default_factory=list)
-    defective_severities: list[float] = field(default_factory=list)
-    good_verdicts: list[str] = field(default_factory=list)
-    defective_verdicts: list[str] = field(default_factory=list)
-
-    def add(self, record: ImageRecord, truth: TrueImage) -> None:
-        """Counts one image that was inspected."""
-        regions = [region for region in record.regions if region.verdict == "NG"]
-        if truth.kind == GOOD:
-            self.false_on_good += len(regions)
-            self.good_severities.append(record.severity)
-            self.good_verdicts.append(record.verdict)
-            return
-        defects = truth.defects(NEAR, (record.height, record.width))
-        near = np.array([[is_near(region, defect) for region in regions] for defect in defects], bool)
-        near = near.reshape(len(defects), len(regions))
-        for defect, hits in zip(defects, near, strict=True):
-            hit = bool(hits.any())
-            self.found.append(hit)
-            self.sizes.append(defect.size_px)
-            if not hit:
-                box = [defect.y0, defect.x0, defect.y1, defect.x1]
-                self.missed.append({"image": record.image, "box": box, "area_px": defect.area_px})
-        self.false_on_defective += int((~near.any(axis=0)).sum())
-        self.defective_severities.append(record.severity)
-        self.defective_verdicts.append(record.verdict)
-
-    def metrics(self) -> dict[str, Any]:
-        """Figures of metrics.json; None where there is nothing to count."""
-        true_positive = self.defective_verdicts.count("NG")
-        false_positive = self.good_verdicts.count("NG")
-        n_good, n_defective = len(self.good_verdicts), len(self.defective_verdicts)
-        return {
-            "images": {"good": n_good, "defective": n_defective},
-            "region_recall": _share(sum(self.found), len(self.found)),
-            "region_recall_by_size_px": self._recall_by_size(),
-            "false_regions_per_good_image": _share(self.false_on_good, n_good),
-            "false_regions_on_defective_images": self.false_on_defective,
-            "image_auroc": auroc(np.array(self.good_severities), np.array(self.defective_severities)),
-            "image_recall": _share(true_positive, n_defective),
-            "image_precision": _share(true_positive, true_positive + false_positive),
-            "image_f1": _share(2 * true_positive, 2 * true_positive + false_positive + n_defective - true_positive),
-            "missed": self.missed,
-        }
-
-    def _recall_by_size(self) -> dict[str, dict[str, Any]]:
-        sizes, found = np.array(self.sizes), np.array(self.found, bool)
-        rows: dict[str, dict[str, Any]] = {}
-        for low, high in zip((0, *SIZES), (*SIZES, None), strict=True):
-            inside = (sizes > low) & (sizes <= high if high else True)
-            count = int(inside.sum())
-            name = f"<={high}" if high else f">{low}"
-            rows[name] = {
-                "defects": count,
-                "found": int(found[inside].sum()),
-                "recall": _share(int(found[inside].sum()), count),
-            }
-        return rows
+    run: RunInfo
+    metrics: dict[str, Any]
+    outcomes: list[ImageOutcome]
+    curve: Froc
 
 
-def evaluate(run_dir: Path, dataset: Path) -> dict[str, Any]:
-    """Compares the run in `run_dir` with `dataset` and writes `run_dir`/metrics.json; returns what stands there.
+@dataclass(frozen=True)
+class _Compared:
+    outcomes: list[ImageOutcome]
+    without_truth: int
+    not_inspected: int
+
+
+def evaluate(run_dir: Path, dataset: Path, *, progress: ShowProgress = silent) -> Evaluation:
+    """Compares the run in `run_dir` with `dataset` (MVTec AD layout); writes nothing, holds one image at a time.
 
     Raises:
-        UsageError: no run, no truth, or no image of the run is a test image of the dataset.
+        UsageError: no run, no truth, a mask or a heatmap that does not fit, or no image of the run is a test image of
+            the dataset.
     """
     run = read_run_info(run_dir)
     if run is None:
         raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
+    if "ng" not in run.thresholds or "review" not in run.thresholds:
+        raise UsageError(f"{run_dir / 'run.json'} is not a record of this flawmap: `thresholds` lack ng or review")
     truths = {truth.path.relative_to(dataset / "test").as_posix(): truth for truth in read_truth(dataset)}
-    tally, unknown, not_inspected = Tally(), 0, 0
-    for path in sorted((run_dir / "regions").glob("*.json")):
-        record = read_record(path)
-        if record is None:
-            continue
-        truth = truths.get(record.image)
-        if truth is None:
-            unknown += 1
-            continue
-        if record.verdict == "ERROR":
-            not_inspected += 1
-            continue
-        tally.add(record, truth)
-    if not tally.good_verdicts and not tally.defective_verdicts and not not_inspected:
+    compared = _compare_all(run_dir, run, truths, progress)
+    if not compared.outcomes and not compared.not_inspected:
         raise UsageError(
             f"no image of `RUN_DIR` (={run_dir}) is a test image of `--truth` (={dataset}): "
             f"inspect {dataset / 'test'} as one folder"
         )
+    curve = froc(compared.outcomes)
     metrics = {
         "false_alarms": run.settings["false_alarms"],
-        "images_without_truth": unknown,
-        "images_not_inspected": not_inspected,
-        **tally.metrics(),
+        "ng_score": run.thresholds["ng"],
+        "images_without_truth": compared.without_truth,
+        "images_not_inspected": compared.not_inspected,
+        **_figures(compared.outcomes, run.thresholds["ng"], curve),
+        **pixel_figures(run_dir, run, compared.outcomes, progress),
+        "missed": missed(compared.outcomes, run.thresholds["ng"]),
     }
-    write_text(run_dir / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    return metrics
+    return Evaluation(run, metrics, compared.outcomes, curve)
 
 
-def is_near(region: RegionRecord, defect: TrueDefect) -> bool:
-    """Whether the region's box, `NEAR` px wider on every side, holds a pixel of the defect."""
-    y0, x0 = max(region.y_min - NEAR - defect.y0, 0), max(region.x_min - NEAR - defect.x0, 0)
-    y1, x1 = region.y_max + NEAR - defect.y0, region.x_max + NEAR - defect.x0
-    if y1 <= 0 or x1 <= 0:
-        return False
-    return bool(defect.pixels[y0:y1, x0:x1].any())
+def missed(outcomes: Sequence[ImageOutcome], score: float) -> list[dict[str, Any]]:
+    """The defects that are not found at `score`: image, box [y0, x0, y1, x1], area_px and the score near it, if any."""
+    return [
+        {
+            "image": outcome.image,
+            "box": list(defect.box),
+            "area_px": defect.area_px,
+            "score": defect.score if np.isfinite(defect.score) else None,
+        }
+        for outcome in outcomes
+        for defect in outcome.defects
+        if defect.score < score
+    ]
 
 
-def auroc(good: NDArray[np.float64], defective: NDArray[np.float64]) -> float | None:
-    """Chance that a defective image is more severe than a good one, ties counting half (Mann and Whitney 1947)."""
-    if not len(good) or not len(defective):
-        return None
-    order = np.sort(good)
-    below = np.searchsorted(order, defective, side="left")
-    up_to = np.searchsorted(order, defective, side="right")
-    return float((below + up_to).sum() / 2 / (len(good) * len(defective)))
+def _compare_all(run_dir: Path, run: RunInfo, truths: dict[str, TrueImage], progress: ShowProgress) -> _Compared:
+    candidate_score = run.thresholds.get("candidate", run.thresholds["review"])  # earlier runs recorded regions alone
+    outcomes, unknown, not_inspected = [], 0, 0
+    paths = sorted(path for path in (run_dir / RECORDS).glob("*.json") if not path.name.startswith("."))
+    with progress("comparing", len(paths)) as step:
+        for path in paths:
+            record = read_record(path)
+            truth = truths.get(record.image) if record is not None else None
+            if record is None:
+                pass  # cut off, or another program's
+            elif truth is None:
+                unknown += 1
+            elif record.verdict == "ERROR":
+                not_inspected += 1
+            else:
+                outcomes.append(compare(record, path.name.removesuffix(".json"), truth, candidate_score))
+            step(record.image if record is not None else path.name)
+    return _Compared(outcomes, unknown, not_inspected)
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _figures(outcomes: list[ImageOutcome], ng: float, curve: Froc) -> dict[str, Any]:
+    """Everything that records and masks tell; None where there is nothing to count."""
+    points = operating_points(outcomes)
+    statistics = {
+        "region_recall": recall_statistic(outcomes, ng),
+        "false_regions_per_good_image": false_regions_statistic(outcomes, ng),
+        **image_statistics(outcomes),
+    }
+    by_size = {f"size {size}": recall_statistic(outcomes, ng, size) for size in SIZE_NAMES}
+    at_points = {f"rate {point.rate}": recall_statistic(outcomes, point.score) for point in points}
+    kinds = sorted({outcome.truth.kind for outcome in outcomes} - {GOOD})
+    by_kind = {
+        f"kind {kind} {name}": _of_kind(outcomes, kind, statistics[name])
+        for kind in kinds
+        for name in ("region_recall", "image_recall", "image_auroc")
+    }
+    n_good = sum(outcome.is_good for outcome in outcomes)
+    n_images = n_good, len(outcomes) - n_good
+    everything = statistics | by_size | at_points | by_kind
+    figures, ranges = estimates(*n_images, everything), intervals(*n_images, everything)
+    return {
+        "images": {"good": n_images[0], "defective": n_images[1]},
+        **{name: figures[name] for name in statistics},
+        "intervals_95": {name: ranges[name] for name in statistics},
+        "region_recall_by_size_px": {
+            size: _recall(outcomes, ng, size) | {"interval_95": ranges[f"size {size}"]} for size in SIZE_NAMES
+        },
+        "false_regions_on_defective_images": _false_on_defective(outcomes, ng),
+        "froc": {
+            "complete_from_score": curve.complete_from if outcomes else None,
+            # Below the lowest candidate that each of them kept, its recall is a lower bound.
+            "defective_images_cut_off": sum(
+                not outcome.is_good and outcome.complete_from > curve.complete_from for outcome in outcomes
+            ),
+            "points": [
+                _point(outcomes, point, n_good, ranges[f"rate {point.rate}"], figures[f"rate {point.rate}"])
+                for point in points
+            ],
+            "curve": as_json(curve),
+        },
+        "by_kind": {kind: _kind(outcomes, kind, figures, ranges) for kind in kinds},
+    }
+
+
+def _of_kind(outcomes: Sequence[ImageOutcome], kind: str, statistic: Statistic) -> Statistic:
+    """`statistic` with the defective images of `kind` alone, against all good ones."""
+    inside = np.array([o.truth.kind == kind for o in outcomes if not o.is_good], np.float64)
+
+    def of_kind(good: Weights, defective: Weights) -> NDArray[np.float64]:
+        return statistic(good, defective * inside)
+
+    return of_kind
+
+
+def _kind(
+    outcomes: Sequence[ImageOutcome],
+    kind: str,
+    figures: dict[str, float | None],
+    ranges: dict[str, list[float] | None],
+) -> dict[str, Any]:
+    names = ("region_recall", "image_recall", "image_auroc")
+    inside = [outcome for outcome in outcomes if outcome.truth.kind == kind]
+    return {
+        "images": len(inside),
+        "defects": sum(len(outcome.defects) for outcome in inside),
+        **{name: figures[f"kind {kind} {name}"] for name in names},
+        "intervals_95": {name: ranges[f"kind {kind} {name}"] for name in names},
+    }
+
+
+def _recall(outcomes: Sequence[ImageOutcome], score: float, size: str) -> dict[str, Any]:
+    counts: Counter[str] = Counter()
+    for outcome in outcomes:
+        found, defects = found_of(outcome, score, size)
+        counts.update(found=found, defects=defects)
+    share = counts["found"] / counts["defects"] if counts["defects"] else None
+    return {"defects": counts["defects"], "found": counts["found"], "recall": share}
+
+
+def _point(
+    outcomes: Sequence[ImageOutcome],
+    point: OperatingPoint,
+    n_good: int,
+    interval: list[float] | None,
+    recall: float | None,
+) -> dict[str, Any]:
+    """One threshold of the FROC; the interval holds this threshold fixed."""
+    return {
+        "false_regions_per_good_image": point.rate,
+        "false_regions": point.false_regions,
+        "good_images": n_good,
+        "score": point.score,
+        "from_candidates_end": point.from_candidates_end,
+        "region_recall": recall,
+        "interval_95": interval,
+        "region_recall_by_size_px": {size: _recall(outcomes, point.score, size) for size in SIZE_NAMES},
+        "false_regions_on_defective_images": _false_on_defective(outcomes, point.score),
+    }
+
+
+def _false_on_defective(outcomes: Sequence[ImageOutcome], score: float) -> int:
+    return sum(outcome.n_false(score) for outcome in outcomes if not outcome.is_good)

@@ -2,9 +2,19 @@
 
 from typing import Any
 
+FIGURES = (
+    ("image_auroc", "image AUROC"),
+    ("image_f1", "image F1"),
+    ("image_precision", "image precision"),
+    ("image_recall", "image recall"),
+    ("pixel_ap", "pixel AP"),
+    ("au_pro_0.05", "AU-PRO at 0.05"),
+    ("aupimo", "AUPIMO"),
+)
+
 
 def summary(metrics: dict[str, Any]) -> str:
-    """Several lines, no trailing newline."""
+    """Several lines, no trailing newline. Behind a figure, in brackets, its 95 % interval."""
     images = metrics["images"]
     lines = [
         f"{images['good']} good and {images['defective']} defective images, "
@@ -13,18 +23,40 @@ def summary(metrics: dict[str, Any]) -> str:
     errors = metrics["images_not_inspected"]
     if errors:
         lines.append(f"{errors} image{'s' if errors > 1 else ''} could not be inspected and count nowhere below")
+    lines += _found(metrics)
+    if images["good"]:
+        lines.append(f"false regions a good image: {_figure(metrics, 'false_regions_per_good_image', 2)}")
+    lines.append(f"false regions on defective images: {metrics['false_regions_on_defective_images']}")
+    for name, text in FIGURES:
+        if metrics[name] is not None:
+            lines.append(f"{text}: {_figure(metrics, name, 3)}")
+    if metrics["pixel_metrics_note"] and images["good"] + images["defective"]:
+        lines.append(f"pixel figures: {metrics['pixel_metrics_note']}")
+    return "\n".join(lines)
+
+
+def _found(metrics: dict[str, Any]) -> list[str]:
+    """Recall of defects, at the run's threshold and along the FROC."""
     by_size = metrics["region_recall_by_size_px"]
     total = sum(row["defects"] for row in by_size.values())
-    if total:
-        found = sum(row["found"] for row in by_size.values())
-        parts = ", ".join(
-            f"{size} px {row['found']}/{row['defects']}" for size, row in by_size.items() if row["defects"]
+    if not total:
+        return []
+    found = sum(row["found"] for row in by_size.values())
+    parts = ", ".join(f"{size} px {row['found']}/{row['defects']}" for size, row in by_size.items() if row["defects"])
+    lines = [f"defects found: {found} of {total}{_interval(metrics, 'region_recall', 2)} ({parts})"]
+    for point in metrics["froc"]["points"]:
+        lines.append(
+            f"  at {point['false_regions_per_good_image']:g} false regions a good image "
+            f"({point['false_regions']} on {point['good_images']}): {point['region_recall']:.2f}"
+            + (", no lower score is on record" if point["from_candidates_end"] else "")
         )
-        lines.append(f"defects found: {found} of {total} ({parts})")
-    if images["good"]:
-        lines.append(f"false regions a good image: {metrics['false_regions_per_good_image']:.2f}")
-    lines.append(f"false regions on defective images: {metrics['false_regions_on_defective_images']}")
-    for name, text in (("image_auroc", "image AUROC"), ("image_f1", "image F1")):
-        if metrics[name] is not None:
-            lines.append(f"{text}: {metrics[name]:.3f}")
-    return "\n".join(lines)
+    return lines
+
+
+def _figure(metrics: dict[str, Any], name: str, decimals: int) -> str:
+    return f"{metrics[name]:.{decimals}f}{_interval(metrics, name, decimals)}"
+
+
+def _interval(metrics: dict[str, Any], name: str, decimals: int) -> str:
+    found = metrics["intervals_95"].get(name, metrics.get(f"{name}_interval_95"))
+    return f" [{found[0]:.{decimals}f}, {found[1]:.{decimals}f}]" if found else ""

@@ -12,27 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.inspect.true_defects import TrueDefect
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import list_images, read_image
 
 GOOD = "good"
-
-
-@dataclass(frozen=True)
-class TrueDefect:
-    """One 8-connected piece of a mask; box half-open in px of the image."""
-
-    y0: int
-    x0: int
-    y1: int
-    x1: int
-    area_px: int
-    pixels: NDArray[np.bool_]  # [y1 - y0, x1 - x0]
-
-    @property
-    def size_px(self) -> int:
-        """Longer side of the box."""
-        return max(self.y1 - self.y0, self.x1 - self.x0)
 
 
 @dataclass(frozen=True)
@@ -81,30 +65,21 @@ def read_truth(dataset: Path) -> list[TrueImage]:
 
 def defects_of(mask: NDArray[Any], join: int) -> list[TrueDefect]:
     """Defects of a mask ([H, W] or [H, W, 3], above 0 where one is); fragments `join` px apart (Chebyshev) are one."""
-    binary = (mask if mask.ndim == 2 else mask.max(axis=2)) > 0
+    binary = ((mask if mask.ndim == 2 else mask.max(axis=2)) > 0).view(np.uint8)
+    left, top, width, height = cv2.boundingRect(binary)  # labels take four bytes a pixel: only where there is one
+    binary = binary[top : top + height, left : left + width]
+    if not binary.size:
+        return []
     # Squares of `join` px around two pixels touch exactly when these are at most `join` px apart.
-    joined = cv2.dilate(binary.astype(np.uint8), np.ones((max(1, join), max(1, join)), np.uint8))
-    count, joined_labels = cv2.connectedComponents(joined, connectivity=8)
-    labels = np.asarray(np.where(binary, joined_labels, 0), np.int32)
+    joined = cv2.dilate(binary, np.ones((max(1, join), max(1, join)), np.uint8))
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     found = []
-    for label, box in zip(range(1, count), _boxes(labels, count), strict=True):
-        if box is None:
-            continue
-        y0, x0, y1, x1 = box
-        pixels = labels[y0:y1, x0:x1] == label
-        found.append(TrueDefect(y0, x0, y1, x1, int(pixels.sum()), pixels))
+    for label, (x, y, wide, high, _) in enumerate(boxes.tolist()[1:], start=1):
+        inside = np.s_[y : y + high, x : x + wide]
+        pixels = (labels[inside] == label) & (binary[inside] > 0)
+        rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))  # without the dilation
+        (y0, y1), (x0, x1) = (rows[0], rows[-1] + 1), (columns[0], columns[-1] + 1)
+        pixels = pixels[y0:y1, x0:x1].copy()
+        at_y, at_x = int(y0) + y + top, int(x0) + x + left
+        found.append(TrueDefect(at_y, at_x, at_y + pixels.shape[0], at_x + pixels.shape[1], int(pixels.sum()), pixels))
     return found
-
-
-def _boxes(labels: NDArray[np.int32], count: int) -> list[tuple[int, int, int, int] | None]:
-    """Half-open box of every label from 1 on, in one look at the foreground."""
-    ys, xs = np.nonzero(labels)
-    which = labels[ys, xs] - 1
-    low_y, low_x = np.full(count - 1, 1 << 30), np.full(count - 1, 1 << 30)
-    high_y, high_x = np.full(count - 1, -1), np.full(count - 1, -1)
-    np.minimum.at(low_y, which, ys)
-    np.minimum.at(low_x, which, xs)
-    np.maximum.at(high_y, which, ys)
-    np.maximum.at(high_x, which, xs)
-    rows = zip(low_y.tolist(), low_x.tolist(), high_y.tolist(), high_x.tolist(), strict=True)
-    return [(y0, x0, y1 + 1, x1 + 1) if y1 >= 0 else None for y0, x0, y1, x1 in rows]

@@ -7,19 +7,17 @@ Style and script are part of the page; pictures are links into `overlays/`.
 import base64
 import hashlib
 import json
-import re
 from collections import Counter
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel, ValidationError
 
 from flawmap.inspect.records import ImageRecord, RegionRecord, RunInfo
 from flawmap.inspect.report.heat_scale import INFERNO, NG_PLACE, REVIEW_PLACE, HeatScale
+from flawmap.inspect.report.page_text import environment, without_surrogates
 from flawmap.inspect.report.pictures import PANEL_MAX_PX, crop_box, strip_size
 from flawmap.inspect.report.severity_axis import WORST_FIRST, SeverityAxis
 from flawmap.tiling.errors import UsageError
@@ -57,7 +55,9 @@ def render(run: RunInfo, records: list[ImageRecord]) -> str:
     axis = SeverityAxis.around(records, run.thresholds["severity_review"], run.thresholds["severity_ng"])
     here = Path(__file__).parent
     style, script = ((here / name).read_text("utf-8") for name in ("style.css", "page.js"))
-    text = _environment().from_string((here / "index.html.j2").read_text("utf-8"))
+    pages = environment()
+    pages.filters.update(duration=_duration, moment=_moment, total=_total, strip=_strip)
+    text = pages.from_string((here / "index.html.j2").read_text("utf-8"))
     rendered = text.render(
         run=run,
         records=records,
@@ -75,7 +75,7 @@ def render(run: RunInfo, records: list[ImageRecord]) -> str:
         # The browser runs this script and no other, whatever a file name or a record says.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    return _without_surrogates(rendered)
+    return without_surrogates(rendered)
 
 
 def _record_files(run_dir: Path) -> list[Path]:
@@ -95,29 +95,6 @@ def _read(path: Path, kind: type[Record]) -> Record:
         raise UsageError(f"{path} is not a record of this flawmap: `{place}`: {first['msg']}") from error
 
 
-def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(
-        link=_link, duration=_duration, severity=_severity, number=_number, moment=_moment, total=_total, strip=_strip
-    )
-    return environment
-
-
-def _link(path: str) -> str:
-    """A path of the run folder as a relative URL; whatever it holds, it cannot lead out of the folder."""
-    parts = [part for part in PurePosixPath(path).parts if part not in ("/", "//", "..")]
-    return "./" + quote("/".join(parts).encode("utf-8", "surrogateescape"))
-
-
-def _without_surrogates(text: str) -> str:
-    """Bytes of a file name that are not UTF-8 are shown as \\xe9: the page itself must be UTF-8."""
-    return re.sub("[\ud800-\udfff]", lambda found: _escaped(ord(found[0])), text)
-
-
-def _escaped(code: int) -> str:
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
-
-
 def _total(milliseconds: dict[str, float]) -> float | None:
     """The time of a whole image: the stage `total` where it was measured, else the sum; None where nothing was."""
     return milliseconds.get("total", sum(milliseconds.values())) if milliseconds else None
@@ -129,15 +106,6 @@ def _duration(milliseconds: float | None) -> str:
     if milliseconds >= 1000:
         return f"{milliseconds / 1000:.2f} s"
     return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
-
-
-def _severity(severity: float) -> str:
-    return f"{severity:.2f}".replace("-", "−")
-
-
-def _number(value: float) -> str:
-    """Four significant digits, no exponent that a person would stumble over."""
-    return f"{value:.4g}".replace("-", "−")
 
 
 def _moment(iso: str) -> str:

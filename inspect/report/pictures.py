@@ -23,6 +23,7 @@ from flawmap.inspect.records import RegionRecord
 from flawmap.inspect.report.display import Picture, Window, shrink, shrink_keeping_peaks, to_picture, window_of
 from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.overview import VERDICT_COLOURS, draw_overview
+from flawmap.inspect.run_layout import heatmap_path
 from flawmap.tiling.images import write_image
 from flawmap.tiling.whole_file import write_whole
 
@@ -86,7 +87,7 @@ def write_heatmap(run_dir: Path, name: str, heatmap: NDArray[np.float32]) -> str
     Tiled float32 TIFF, deflate: what ImageJ, napari and QuPath open. Scores are rounded to 12 significant bits (one
     part in 8192 at most), which nobody sees and which halves the file.
     """
-    path = f"{FOLDER}/{name}-heatmap.tif"
+    path = heatmap_path(name)
     (run_dir / path).parent.mkdir(parents=True, exist_ok=True)
     bits = np.ascontiguousarray(heatmap, np.float32).view(np.uint32)
     rounded = ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
@@ -111,13 +112,17 @@ def crop_box(region: RegionRecord, height: int, width: int) -> Box:
     The region and its context, at least PANEL_MIN_PX each way, moved rather than cut at the border; the whole image
     where that is smaller.
     """
-    y0, y1 = _span(region.y_min, region.y_max, height)
-    x0, x1 = _span(region.x_min, region.x_max, width)
+    return box_with_context((region.y_min, region.x_min, region.y_max, region.x_max), height, width)
+
+
+def box_with_context(box: Box, height: int, width: int) -> Box:
+    """`crop_box` of any box."""
+    (y0, y1), (x0, x1) = _span(box[0], box[2], height), _span(box[1], box[3], width)
     return y0, x0, y1, x1
 
 
 def _span(start: int, stop: int, length: int) -> tuple[int, int]:
-    """One axis of `crop_box`."""
+    """One axis of `box_with_context`."""
     wanted = min(max(stop - start + 2 * CONTEXT_PX, PANEL_MIN_PX), length)
     first = min(max((start + stop - wanted) // 2, 0), length - wanted)
     return first, first + wanted

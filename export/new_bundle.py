@@ -1,0 +1,53 @@
+"""What every bundle is made with: a folder that appears whole or not at all, and a look at the images' sizes."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from flawmap.export.parity import Parity
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.images import read_image
+from flawmap.tiling.shrink import shrunk_size
+from flawmap.training.split import Split
+
+MEASURED_IMAGES = 16  # looked at for their size
+
+
+@dataclass(frozen=True)
+class Written:
+    """A bundle that still has to be calibrated, on the images that training held out for it."""
+
+    parity: Parity | None  # None: there is no network that ONNX Runtime could run otherwise than torch
+    held_out: list[Path]
+    false_alarms: float
+
+
+@contextmanager
+def new_bundle(out: Path) -> Iterator[Path]:
+    """An empty folder to fill; it becomes `out`, in the place of an older bundle, unless an error ends the block.
+
+    UsageError where `out` is something else than a bundle.
+    """
+    if out.exists() and not (out / "bundle.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"`--output` (={out}) is there and is not a bundle: give another name")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}-", dir=out.parent))
+    replaced = folder.with_name(f"{folder.name}-replaced")
+    try:
+        folder.chmod(0o755)
+        yield folder
+        if out.exists():
+            out.rename(replaced)  # out of the way in one step: a kill leaves the old bundle or the new one, never half
+        folder.rename(out)
+    finally:
+        for leftover in (folder, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def image_sizes(split: Split, longest_side: int | None) -> list[tuple[int, int]]:
+    """Heights and widths, as tiles are cut from, of a few good images that are still where training found them."""
+    paths = [p for p in split.calibrate + split.train if p.is_file()][:MEASURED_IMAGES]
+    return [shrunk_size(read_image(path).shape, longest_side) for path in paths]

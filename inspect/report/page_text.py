@@ -1,0 +1,39 @@
+"""Text as pages show it: escaped, numbers as people write them, links that stay inside the run folder."""
+
+import re
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from jinja2 import Environment, StrictUndefined
+
+
+def environment() -> Environment:
+    """Everything put into a page is escaped; a name the template does not know is an error."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(link=link, severity=severity, number=number)
+    return environment
+
+
+def link(path: str) -> str:
+    """A path of the run folder as a relative URL; whatever it holds, it cannot lead out of the folder."""
+    parts = [part for part in PurePosixPath(path).parts if part not in ("/", "//", "..")]
+    return "./" + quote("/".join(parts).encode("utf-8", "surrogateescape"))
+
+
+def without_surrogates(text: str) -> str:
+    """Bytes of a file name that are not UTF-8 are shown as \\xe9: the page itself must be UTF-8."""
+    return re.sub("[\ud800-\udfff]", lambda found: _escaped(ord(found[0])), text)
+
+
+def severity(severity: float) -> str:
+    """Two decimals, a real minus sign."""
+    return f"{severity:.2f}".replace("-", "−")
+
+
+def number(value: float) -> str:
+    """Four significant digits, no exponent that a person would stumble over."""
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

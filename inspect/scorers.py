@@ -1,0 +1,28 @@
+"""The right scorer for a bundle."""
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.export.bundle import Bundle
+from flawmap.inspect.classical_scorer import ClassicalScorer
+from flawmap.inspect.runtime import TileScorer
+
+
+class Scorer(Protocol):
+    """What the pipeline asks of a model; ready and self-tested once it is made."""
+
+    device: str  # what really runs
+    device_note: str  # why `auto` left a GPU out
+    batch_shape: tuple[int, ...]  # [N, t, t] or [N, t, t, 3]
+    dtype: np.dtype[Any]
+
+    def score(self, tiles: NDArray[Any], /) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """`batch_shape` tiles -> score float32 [N, t, t], higher is worse, and the reconstruction like the tiles."""
+        ...
+
+
+def open_scorer(bundle: Bundle, device: str) -> Scorer:
+    """The scorer of `bundle` on `device`; DeviceError or UsageError where it cannot be had."""
+    return ClassicalScorer(bundle, device) if bundle.is_classical else TileScorer(bundle, device)

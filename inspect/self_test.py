@@ -1,0 +1,52 @@
+"""The self-test of a bundle: its golden tiles must score here as they did where it was made."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.export.bundle import GOLDEN_SCORE, GOLDEN_TILES, Bundle
+from flawmap.tiling.errors import UsageError
+
+Image = NDArray[Any]
+
+TOLERANCE = 1e-3  # absolute plus relative: what another device's arithmetic moves, and no more
+
+
+def self_test(bundle: Bundle, score: Callable[[Image], NDArray[np.float32]], batch_size: int, device: str) -> None:
+    """Scores the bundle's golden tiles and compares; a wrong answer here is a wrong verdict on every part.
+
+    `score`: `batch_size` tiles -> score float32 [batch_size, t, t]. UsageError for tiles that cannot be read or scored,
+    or score otherwise.
+    """
+    tiles, expected = _golden(bundle)
+    found = np.empty_like(expected)
+    batch = np.zeros((batch_size, *tiles.shape[1:]), tiles.dtype)
+    try:
+        for first in range(0, len(tiles), batch_size):
+            n = min(batch_size, len(tiles) - first)
+            batch[:n] = tiles[first : first + n]
+            found[first : first + n] = score(batch)[:n]
+    except Exception as error:
+        raise UsageError(f"`bundle` (={bundle.folder}) cannot score its own golden tiles: {error}") from error
+    difference = np.abs(found.astype(np.float64) - expected)
+    allowed = TOLERANCE * (1 + np.abs(expected, dtype=np.float64))
+    if not (difference <= allowed).all():  # a NaN fails, too
+        raise UsageError(
+            f"`bundle` (={bundle.folder}) fails its self-test on {device}: a golden score differs by "
+            f"{float(np.max(difference)):.3g}, allowed is {TOLERANCE:g} absolute plus relative; "
+            "export the bundle again, or try another `--device`"
+        )
+
+
+def _golden(bundle: Bundle) -> tuple[Image, NDArray[np.float32]]:
+    """Golden tiles [k, t', t'] or [k, t', t', 3] in the image's dtype, and their score float32 [k, t', t']."""
+    try:
+        tiles = np.load(bundle.folder / GOLDEN_TILES, allow_pickle=False)
+        score = np.load(bundle.folder / GOLDEN_SCORE, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"`bundle` (={bundle.folder}): its golden tiles cannot be read: {error}") from error
+    if tiles.ndim not in (3, 4) or len(tiles) == 0 or score.shape != tiles.shape[:3] or score.dtype != np.float32:
+        raise UsageError(f"`bundle` (={bundle.folder}): golden tiles {tiles.shape} and score {score.shape} do not fit")
+    return tiles, score
