@@ -1,13 +1,14 @@
 """Calibration from good images alone: at which score does one show one false region, and at which one in a hundred?
 
 Regions are found on good images that training never saw, at a low threshold, by the very kernel that inspects. How
-often their peaks reach a score is counted as far as the images go and continued by a heavy tail: a light one promised
-0.1 false regions an image and gave 1.3.
+often their peaks reach a score is counted as far as the images go and continued by a tail, which may be heavy: where it
+was, an exponential promised 0.1 false regions an image and gave 1.3.
 
 The tail is a generalised Pareto distribution (Pickands 1975), fitted as Zhang and Stephens, "A new and efficient
 estimation method for the generalized Pareto distribution", Technometrics 51 (2009), with the weakly informative prior
-of Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling", JMLR 25 (2024), appendix G, which
-draws few peaks to the heavy side.
+of Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling", JMLR 25 (2024), appendix G. Theirs
+draws few peaks to a shape of 0.5, ours to 0.1: scores are made to fall off as an exponential (see
+`flawmap.training.standardisation`), and 0.5 put the threshold far above what any good image showed.
 """
 
 from collections.abc import Iterable
@@ -21,12 +22,16 @@ from flawmap.inspect.pipeline import FRAGMENT_REACH, Heatmap
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.regions import find_regions
 
-KEPT_FRACTION = 1e-3  # of an image's pixels are kept, the hottest: enough to find its regions at `grow`
+KEPT_FRACTION = 1e-3  # of an image's pixels are kept, the hottest: enough to find its regions at `grow`...
+KEPT_PIXELS = 20_000  # ...but so many at least: a hot spot must not fill all that is kept of a small image
 GROW_FRACTION = 3e-5  # of good pixels lie above `grow`...
-GROW_PIXELS = 1000  # ...or so many of all good images together, where they are small
-TAIL_PEAKS = 100  # peaks at most that the tail is fitted to
+GROW_PIXELS = 1000  # ...or so many of all good images together, where they are small...
+GROW_IMAGES = 0.5  # ...or as many more as give such a share of the images a region: a hot one does not speak for all
+TAIL_PEAKS = 40  # peaks at most that the tail is fitted to; more would fit its body instead
 TAIL_SHARE = 0.25  # of all peaks at most
-SHAPE_FLOOR = 0.05  # a bounded tail would call a region impossible that a good part shows next week
+SHAPE_FLOOR = 1e-3  # a bounded tail would call a region impossible that a good part shows next week
+SMALLEST_SCALE = 1e-3  # of peaks that are all alike
+PRIOR_SHAPE, PRIOR_PEAKS = 0.1, 10  # what so many peaks more would say
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,10 @@ class HotPixels:
 
     @classmethod
     def of(cls, heatmap: Heatmap) -> "HotPixels":
-        """Keeps a thousandth of `heatmap` (float32 [H, W])."""
+        """Keeps a thousandth of `heatmap` (float32 [H, W]), of a small one more."""
         flat = heatmap.ravel()
-        count = max(1, int(flat.size * KEPT_FRACTION))
-        level = float(np.partition(flat, flat.size - count)[flat.size - count])
+        count = min(flat.size, max(KEPT_PIXELS, int(flat.size * KEPT_FRACTION)))
+        level = float(np.partition(flat, flat.size - count)[flat.size - count]) if count < flat.size else -np.inf
         indices = np.flatnonzero(flat >= level)
         return cls(heatmap.shape, indices, flat[indices], level)
 
@@ -60,8 +65,7 @@ def calibrate(heatmaps: Iterable[Heatmap], false_alarms: float) -> Calibration:
     if not hot:
         raise UsageError("calibration needs at least 1 good image")
     n_pixels = sum(h.shape[0] * h.shape[1] for h in hot)
-    grow = _grow(hot, n_pixels)
-    peaks = np.sort(np.concatenate([h.peaks(grow) for h in hot]).astype(np.float64))
+    grow, peaks = _regions(hot, n_pixels)
     tail, counted = fit_tail(peaks, grow, len(hot))
     return Calibration(
         grow=grow,
@@ -74,12 +78,19 @@ def calibrate(heatmaps: Iterable[Heatmap], false_alarms: float) -> Calibration:
     )
 
 
-def _grow(hot: list[HotPixels], n_pixels: int) -> float:
-    """The score that a fixed fraction of good pixels exceeds."""
-    scores = np.sort(np.concatenate([h.scores for h in hot]))
-    count = int(np.clip(max(GROW_FRACTION * n_pixels, GROW_PIXELS), 1, len(scores)))
-    # An image hotter than the rest keeps only its own hottest thousandth: below that level its regions are not known.
-    return max(float(scores[len(scores) - count]), max(h.level for h in hot))
+def _regions(hot: list[HotPixels], n_pixels: int) -> tuple[float, NDArray[np.float64]]:
+    """(`grow`, the score that a fixed fraction of good pixels exceeds; peaks of the regions there, ascending)."""
+    scores = np.sort(np.concatenate([h.scores for h in hot]))[::-1]
+    # An image hotter than the rest keeps only its own hottest: below that level its regions are not known.
+    lowest = max(h.level for h in hot)
+    count = int(max(GROW_FRACTION * n_pixels, GROW_PIXELS))
+    while True:
+        grow = max(float(scores[min(count, len(scores)) - 1]), lowest)
+        peaks = [h.peaks(grow) for h in hot]
+        enough = np.mean([len(p) > 0 for p in peaks]) >= GROW_IMAGES
+        if enough or grow == lowest or count >= len(scores):
+            return grow, np.sort(np.concatenate(peaks).astype(np.float64))
+        count *= 2
 
 
 def fit_tail(peaks: NDArray[np.float64], grow: float, n_images: int) -> tuple[ParetoTail, NDArray[np.float64]]:
@@ -87,8 +98,11 @@ def fit_tail(peaks: NDArray[np.float64], grow: float, n_images: int) -> tuple[Pa
     n_tail = min(len(peaks), max(20, min(TAIL_PEAKS, int(len(peaks) * TAIL_SHARE))))
     counted = peaks[: len(peaks) - n_tail]
     threshold = max(grow, float(counted[-1])) if len(counted) else grow
-    shape, scale = fit_generalised_pareto(peaks[len(peaks) - n_tail :] - threshold)
-    return ParetoTail(threshold=threshold, rate=n_tail / n_images, shape=max(shape, SHAPE_FLOOR), scale=scale), counted
+    excesses = peaks[len(peaks) - n_tail :] - threshold
+    shape, scale = fit_generalised_pareto(excesses)
+    if shape < SHAPE_FLOOR:  # the likeliest exponential, whose scale is the mean
+        shape, scale = SHAPE_FLOOR, max(float(excesses.mean()), SMALLEST_SCALE)
+    return ParetoTail(threshold=threshold, rate=n_tail / n_images, shape=shape, scale=scale), counted
 
 
 def fit_generalised_pareto(excesses: NDArray[np.float64]) -> tuple[float, float]:
@@ -96,8 +110,8 @@ def fit_generalised_pareto(excesses: NDArray[np.float64]) -> tuple[float, float]
     x = np.sort(excesses)
     n = len(x)
     spread = float(x.max())
-    if n < 5 or spread <= 0:  # too few to tell a shape: an exponential of the mean, made heavy by the prior's centre
-        return 0.5, max(float(x.mean()), 1e-3)
+    if n < 5 or spread <= 0:  # too few to tell a shape: an exponential of the mean, with the prior's shape
+        return PRIOR_SHAPE, max(float(x.mean()), SMALLEST_SCALE)
     x = np.maximum(x, 1e-6 * spread)
     m = 30 + int(np.sqrt(n))
     quartile = x[int(n / 4 + 0.5) - 1]
@@ -109,4 +123,4 @@ def fit_generalised_pareto(excesses: NDArray[np.float64]) -> tuple[float, float]
     theta_hat = float((theta * weights).sum() / weights.sum())
     shape = float(np.log1p(-theta_hat * x).mean())
     scale = -shape / theta_hat
-    return (shape * n + 0.5 * 10) / (n + 10), scale
+    return (shape * n + PRIOR_SHAPE * PRIOR_PEAKS) / (n + PRIOR_PEAKS), scale

@@ -4,6 +4,11 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+# Timings are benchmarks, never assertions: a busy machine takes longer over an example than over the next.
+settings.register_profile("flawmap", deadline=None)
+settings.load_profile("flawmap")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,6 +14,7 @@ from flawmap.export.bundle import read_bundle
 from flawmap.export.calibration_record import Calibration, ParetoTail, check_false_alarms
 from flawmap.inspect.calibrate import (
     KEPT_FRACTION,
+    KEPT_PIXELS,
     SHAPE_FLOOR,
     HotPixels,
     calibrate,
@@ -58,12 +59,20 @@ def test_the_pareto_fit_finds_what_scipy_drew(shape: float, scale: float) -> Non
     assert fits[:, 1].mean() == pytest.approx(scale, rel=0.12)
 
 
-def test_a_few_peaks_are_drawn_to_the_heavy_side() -> None:
-    """Of a light tail (exponential, shape 0): with 10 peaks the prior's 0.5 speaks, with 1000 the peaks do."""
-    few = [fit_generalised_pareto(stats.expon.rvs(size=10, random_state=seed))[0] for seed in range(40)]
-    many = [fit_generalised_pareto(stats.expon.rvs(size=1000, random_state=seed))[0] for seed in range(8)]
-    assert 0.15 < np.mean(few) < 0.4
-    assert abs(np.mean(many)) < 0.05
+def test_a_few_peaks_are_drawn_to_the_prior() -> None:
+    """Of a heavy tail (shape 1): with 10 peaks the prior's 0.1 has half a say, with 1000 the peaks have it."""
+    few = [fit_generalised_pareto(stats.genpareto.rvs(1.0, size=10, random_state=seed))[0] for seed in range(40)]
+    many = [fit_generalised_pareto(stats.genpareto.rvs(1.0, size=1000, random_state=seed))[0] for seed in range(8)]
+    assert 0.35 < np.mean(few) < 0.75
+    assert abs(np.mean(many) - 1) < 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bounded_tail_is_taken_for_the_likeliest_exponential(seed: int) -> None:
+    peaks = np.sort(3 + stats.uniform.rvs(size=2000, random_state=seed))
+    tail, counted = fit_tail(peaks, 3.0, 10)
+    assert tail.shape == SHAPE_FLOOR
+    assert tail.scale == pytest.approx((peaks[len(counted) :] - tail.threshold).mean())
 
 
 @settings(max_examples=150)
@@ -157,14 +166,25 @@ def test_the_promised_rate_is_kept_on_fresh_images(shape: float, false_alarms: f
 
 
 @settings(max_examples=30)
-@given(seed=st.integers(0, 10**6), side=st.integers(20, 200), share=st.floats(0, 1))
+@given(seed=st.integers(0, 10**6), side=st.sampled_from([20, 100, 200, 300]), share=st.floats(0, 1))
 def test_hot_pixels_know_the_regions_of_the_whole_heatmap(seed: int, side: int, share: float) -> None:
     heatmap = np.random.default_rng(seed).standard_normal((side, side + 7)).astype(np.float32)
     hot = HotPixels.of(heatmap)
-    assert len(hot.indices) == max(1, int(heatmap.size * KEPT_FRACTION))
-    grow = hot.level + share * (float(heatmap.max()) - hot.level)
+    assert len(hot.indices) == min(heatmap.size, max(KEPT_PIXELS, int(heatmap.size * KEPT_FRACTION)))
+    lowest = max(hot.level, float(heatmap.min()))
+    grow = lowest + share * (float(heatmap.max()) - lowest)
     expected = find_regions(heatmap, grow=grow, seed=grow, reach=FRAGMENT_REACH)["score_max"]
     np.testing.assert_array_equal(hot.peaks(grow), expected)
+
+
+def test_one_hot_image_does_not_speak_for_all() -> None:
+    """A stain over a whole small image: the others still have regions, and an ordinary one is not at the floor."""
+    rng = np.random.default_rng(4)
+    heatmaps = [rng.exponential(1, (120, 120)).astype(np.float32) for _ in range(30)]
+    heatmaps[7] += 30
+    record = calibrate(iter(heatmaps), 0.1)
+    assert record.grow < 15
+    assert float(record.severity(np.float64(heatmaps[0].max()))) > record.severity_floor
 
 
 def test_heatmaps_are_drawn_one_at_a_time() -> None:
