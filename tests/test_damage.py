@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flawmap.training import shapes
+from flawmap.training.camera import Camera
 from flawmap.training.config import DamageSettings
 from flawmap.training.damage import DRAW_SHAPE, SHAPE_SHARES, VISIBLE, damage_tile
 
@@ -15,7 +16,7 @@ ONE = DamageSettings(most_per_tile=1)
 # Smallest and largest height or width in px that each docstring allows, margins of the outline included.
 LIMITS = {
     shapes.dot: (3, 10 + 3),
-    shapes.scratch: (3, 120 + 6 + 6),
+    shapes.line: (3, 150 + 16 + 6),
     shapes.blob: (4, 96 + 3),
     shapes.polygon: (4, 48 + 3),
     shapes.rectangle: (2, 48),
@@ -54,14 +55,35 @@ def test_shapes_are_seldom_invisible(shape: object) -> None:
     assert np.mean([patch.max() > 0.3 for patch in patches]) > 0.9
 
 
-def test_dots_and_scratches_are_as_small_and_as_large_as_said() -> None:
+def test_dots_and_lines_are_as_small_and_as_large_as_said() -> None:
     """Measured on what is drawn, not on the patch around it."""
     areas = [float(shapes.dot(np.random.default_rng(seed)).sum()) for seed in range(500)]
     assert min(areas) < 2.6**2 * np.pi / 4 * 1.5
     assert max(areas) < 10**2 * np.pi / 4 * 1.5
-    longest = [max(np.ptp(axis) for axis in np.nonzero(shapes.scratch(np.random.default_rng(s)))) for s in range(500)]
+    longest = [max(np.ptp(axis) for axis in np.nonzero(shapes.line(np.random.default_rng(s)))) for s in range(500)]
     assert min(longest) < 16
-    assert 80 < max(longest) <= 120 + 8
+    assert 100 < max(longest) <= 150 + 8
+
+
+@settings(max_examples=60)
+@pytest.mark.parametrize("shape", LIMITS, ids=lambda shape: shape.__name__)
+@given(seed=SEEDS, blur=st.floats(0, 2))
+def test_softening_keeps_the_strength_and_spreads_it(shape: object, seed: int, blur: float) -> None:
+    patch = shape(np.random.default_rng(seed))  # type: ignore[operator]
+    soft = shapes.soften(np.random.default_rng(seed), patch, blur)
+    reach = (np.array(soft.shape) - patch.shape) // 2
+    assert reach[0] == reach[1]
+    assert 0 <= reach[0] <= np.ceil(2.5 * 1.2 * blur)
+    assert soft.dtype == np.float32
+    assert soft.min() >= 0
+    assert float(soft.max()) == pytest.approx(float(patch.max()), rel=1e-4)
+    if reach[0]:
+        assert np.abs(np.diff(soft, axis=0)).max() <= np.abs(np.diff(np.pad(patch, 1), axis=0)).max() + 1e-6
+
+
+def test_a_sharp_camera_leaves_outlines_crisp() -> None:
+    dot = shapes.dot(np.random.default_rng(0))
+    assert all(shapes.soften(np.random.default_rng(seed), dot, 0.2) is dot for seed in range(50))
 
 
 @given(low=st.floats(0.5, 10), factor=st.floats(1.0, 20), seed=SEEDS)
@@ -81,7 +103,7 @@ def test_log_uniform_is_uniform_in_the_logarithm() -> None:
 def test_damage_is_local_and_the_input_is_left_alone(seed: int, side: int, channels: int, noise: float) -> None:
     good, donor = tile(1, side, channels), tile(2, side, channels)
     kept = good.copy()
-    damaged, mask = damage_tile(np.random.default_rng(seed), good, donor, noise, ONE)
+    damaged, mask = damage_tile(np.random.default_rng(seed), good, lambda: donor, Camera(noise, 1.0), ONE)
     np.testing.assert_array_equal(good, kept)
     assert damaged.shape == good.shape
     assert damaged.dtype == np.float32
@@ -100,7 +122,7 @@ def test_the_mask_is_exactly_what_visibly_changed(seed: int, channels: int, nois
     """On a flat tile the local deviation is known: the noise."""
     good = np.full((40, 40, channels), 0.25, np.float32)
     donor = good + np.float32(0.5)
-    damaged, mask = damage_tile(np.random.default_rng(seed), good, donor, noise, ONE)
+    damaged, mask = damage_tile(np.random.default_rng(seed), good, lambda: donor, Camera(noise, 1.0), ONE)
     change = np.abs(damaged - good).max(axis=2)
     clear = np.abs(change - VISIBLE * noise) > 1e-4  # not on the line, where rounding decides
     np.testing.assert_array_equal(mask[clear], (change > VISIBLE * noise)[clear])
@@ -111,8 +133,8 @@ def test_the_mask_is_exactly_what_visibly_changed(seed: int, channels: int, nois
 def test_the_same_seed_gives_the_same_damage(seed: int, most: int) -> None:
     good, donor = tile(3), tile(4)
     wanted = DamageSettings(most_per_tile=most)
-    first = damage_tile(np.random.default_rng(seed), good, donor, 0.1, wanted)
-    again = damage_tile(np.random.default_rng(seed), good, donor, 0.1, wanted)
+    first = damage_tile(np.random.default_rng(seed), good, lambda: donor, Camera(0.1, 0.5), wanted)
+    again = damage_tile(np.random.default_rng(seed), good, lambda: donor, Camera(0.1, 0.5), wanted)
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
 
@@ -121,7 +143,7 @@ def test_the_same_seed_gives_the_same_damage(seed: int, most: int) -> None:
 @given(seed=SEEDS, noise=st.sampled_from([0.0, 1e-6, 0.3]))
 def test_a_blank_tile_gives_no_nan(seed: int, noise: float) -> None:
     blank = np.zeros((32, 32, 1), np.float32)
-    damaged, mask = damage_tile(np.random.default_rng(seed), blank, blank, noise, DamageSettings())
+    damaged, mask = damage_tile(np.random.default_rng(seed), blank, lambda: blank, Camera(noise, 0.5), DamageSettings())
     assert np.isfinite(damaged).all()
     assert (np.abs(damaged[..., 0])[mask] > 0).all()
 
@@ -129,7 +151,10 @@ def test_a_blank_tile_gives_no_nan(seed: int, noise: float) -> None:
 def test_most_damage_is_visible_and_more_places_change_more() -> None:
     def changed(most: int) -> list[int]:
         wanted = DamageSettings(most_per_tile=most)
-        return [int(damage_tile(np.random.default_rng(s), tile(5), tile(6), 0.1, wanted)[1].sum()) for s in range(120)]
+        return [
+            int(damage_tile(np.random.default_rng(s), tile(5), lambda: tile(6), Camera(0.1, 0.5), wanted)[1].sum())
+            for s in range(120)
+        ]
 
     few, many = changed(1), changed(8)
     assert np.mean(np.array(few) > 0) > 0.85
@@ -137,15 +162,18 @@ def test_most_damage_is_visible_and_more_places_change_more() -> None:
 
 
 def test_pieces_of_the_donor_appear() -> None:
-    """One damage in five: a donor of a level of its own, which nothing else reaches."""
+    """One damage in five: a donor of a level of its own, which nothing else reaches (grain has lost its mean)."""
     good, donor = tile(7, level=0.1), tile(8, level=0.1) + np.float32(1000)
-    foreign = [damage_tile(np.random.default_rng(seed), good, donor, 0.1, ONE)[0].max() > 100 for seed in range(300)]
+    foreign = [
+        damage_tile(np.random.default_rng(seed), good, lambda: donor, Camera(0.1, 0.5), ONE)[0].max() > 100
+        for seed in range(300)
+    ]
     assert 0.1 < np.mean(foreign) < 0.3
 
 
 def test_damage_reaches_every_part_of_a_tile() -> None:
     touched = np.zeros((32, 32), int)
     for seed in range(600):
-        damaged, _ = damage_tile(np.random.default_rng(seed), tile(9, 32), tile(10, 32), 0.1, ONE)
+        damaged, _ = damage_tile(np.random.default_rng(seed), tile(9, 32), lambda: tile(10, 32), Camera(0.1, 0.5), ONE)
         touched += (damaged != tile(9, 32)).any(axis=2)
     assert touched.min() > 0

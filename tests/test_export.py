@@ -118,7 +118,7 @@ def test_the_model_is_one_file_that_says_what_it_is(bundle: Path) -> None:
     metadata = {prop.key: prop.value for prop in model.metadata_props}
     assert metadata["product"] == "ribs"
     assert metadata["flawmap"] == read_bundle(bundle).info.flawmap_version
-    assert json.loads(metadata["network"]) == {"kind": "repair", "stride": 4, "receptive_field": 88}
+    assert json.loads(metadata["network"]) == {"kind": "repair", "stride": 4, "receptive_field": 48}
 
 
 @pytest.mark.parametrize("which", ["bundle", "fixed", "autoencoder"])
@@ -346,13 +346,13 @@ def with_tile(**tile: Any) -> Checkpoint:
     ("tile", "message"),
     [
         (
-            {"overlap": 84},
-            r"`tile\.overlap` \(=84\) must be at least the network's receptive field \(=88\): tiles would dis",
+            {"overlap": 44},
+            r"`tile\.overlap` \(=44\) must be at least the network's receptive field \(=48\): tiles would dis",
         ),
         ({"overlap": 90}, r"`tile\.overlap` \(=90\) must be a multiple of the network's stride \(=4\)"),
         ({"size": 202}, r"`tile\.size` \(=202\) must be a multiple of the network's stride \(=4\)"),
         ({"border": 18}, r"`tile\.border` \(=18\) must be a multiple of the network's stride \(=4\)"),
-        ({"size": 88}, r"`tile\.overlap` \(=88\) must be smaller than `tile\.size` \(=88\)"),
+        ({"size": 48}, r"`tile\.overlap` \(=48\) must be smaller than `tile\.size` \(=48\)"),
         ({"size": 128, "overlap": 128}, r"`tile\.overlap` \(=128\) must be smaller than `tile\.size` \(=128\)"),
     ],
 )
@@ -373,7 +373,7 @@ def test_tiles_as_configured() -> None:
         ({"overlap": 64}, r"`tile\.overlap` \(=64\) must be smaller than `tile\.size` \(=64\)"),
         (
             {"size": 128},
-            r"`tile\.size` \(=128\) must be `tile\.train_size` \(=64\): an autoencoder takes no other tile",
+            r"`tile\.size` \(=128\) must be `tile\.train_size` \(=64\): an autoencoder with a latent vector takes no",
         ),
     ],
 )

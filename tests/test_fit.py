@@ -20,6 +20,7 @@ from flawmap.tiling.errors import DeviceError, ImageError, UsageError
 from flawmap.tiling.images import write_image
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training import fit
+from flawmap.training.camera import Camera
 from flawmap.training.config import TrainConfig
 from flawmap.training.fit import choose_accelerator, train
 from flawmap.training.good_images import Normalisation
@@ -146,7 +147,7 @@ def test_images_smaller_than_a_tile_train(tmp_path: Path) -> None:
 def test_half_precision_is_for_the_network_only(kind: str, loss: str) -> None:
     """As on a GPU with mixed precision: binary cross-entropy would refuse there, and SSIM lose its variances."""
     config = tiny_config(network={"kind": kind, "latent_size": 8}, learning={"loss": loss})
-    drawer = TileDrawer(good_images(2), Normalisation((0.0,), (255.0,)), 0.01, config)
+    drawer = TileDrawer(good_images(2), Normalisation((0.0,), (255.0,)), Camera(0.01, 0.5), config)
     learner = Learner(untrained_model(config), config, drawer, Path("none"), silent)
     batch = drawer.batch((0,), 2)
     exact = learner.losses(batch)["loss"].detach()

@@ -13,7 +13,6 @@ from flawmap.tiling.images import read_image, write_image
 from flawmap.training.good_images import (
     GoodImages,
     Normalisation,
-    measure_noise,
     measure_normalisation,
     read_good_images,
 )
@@ -99,25 +98,6 @@ def test_measured_normalisation_gives_zero_mean_and_unit_variance(channels: int)
 def test_a_blank_product_is_not_divided_by_zero() -> None:
     blank = GoodImages([Path("a")], [np.full((64, 64), 77, np.uint8)], 0, 0)
     assert measure_normalisation(blank) == Normalisation((77.0,), (1.0,))
-
-
-@pytest.mark.parametrize("sigma", [2.0, 6.0])
-def test_noise_is_measured_under_structure(sigma: float) -> None:
-    """Gaussian noise of a known deviation on a strong, slow pattern, in grey levels and then in normalised units."""
-    rng = np.random.default_rng(0)
-    wave = 128 + 60 * np.sin(np.arange(512) / 30)[None, :] * np.cos(np.arange(512) / 40)[:, None]
-    image = np.clip(np.round(wave + sigma * rng.standard_normal(wave.shape)), 0, 255).astype(np.uint8)
-    images = GoodImages([Path("a")], [image], 0, 0)
-    assert measure_noise(images, Normalisation((0.0,), (1.0,))) == pytest.approx(sigma, rel=0.08)
-    assert measure_noise(images, Normalisation((9.0,), (4.0,))) == pytest.approx(sigma / 4, rel=0.08)
-
-
-def test_noise_of_a_dark_background_is_not_zero() -> None:
-    """Half the picture is black: its median says 0, but a pixel of 0 may be anything up to half a grey level."""
-    image = np.zeros((64, 64), np.uint8)
-    image[:, :20] = draw_good(64, 20)
-    noise = measure_noise(GoodImages([Path("a")], [image], 0, 0), Normalisation((0.0,), (2.0,)))
-    assert noise == pytest.approx(12**-0.5 / 2)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from flawmap.training.hard_places import APART, PER_WINDOW, find_hard_places
+from flawmap.training.hard_places import ALLOWED, APART, PER_WINDOW, SOUND_RANK, find_peaks, highest_sound_logit, mine
 from flawmap.training.scoring import (
     BOXES,
+    LOGIT_FLOOR,
     LOGIT_REACH,
     LOGIT_SIGMA,
+    RESIDUAL_WEIGHT,
     ScoringModel,
     evidence_of_tiles,
     residual_scales,
@@ -27,7 +29,7 @@ AUTOENCODER = tiny_config(network={"kind": "autoencoder", "latent_size": 8})
 def test_residual_scales_are_box_means(seed: int, channels: int) -> None:
     """Inside, where the window is whole."""
     residual = np.random.default_rng(seed).standard_normal((channels, 30, 40)).astype(np.float32)
-    found = residual_scales(torch.from_numpy(residual)[None])[0].numpy()
+    found = residual_scales(torch.from_numpy(residual)[None], BOXES)[0].numpy()
     assert found.shape == (len(BOXES), 30, 40)
     for k, box in enumerate(BOXES):
         means = np.stack([ndimage.uniform_filter(plane.astype(np.float64), box) for plane in residual])
@@ -38,7 +40,7 @@ def test_residual_scales_are_box_means(seed: int, channels: int) -> None:
 
 def test_residual_scales_at_the_edge_are_means_of_what_is_there() -> None:
     residual = np.random.default_rng(0).standard_normal((1, 1, 20, 20)).astype(np.float32)
-    found = residual_scales(torch.from_numpy(residual))[0].numpy()
+    found = residual_scales(torch.from_numpy(residual), BOXES)[0].numpy()
     for k, box in enumerate(BOXES):
         corner = abs(residual[0, 0, : box // 2 + 1, : box // 2 + 1].mean())
         assert found[k, 0, 0] == pytest.approx(corner, abs=1e-5)
@@ -47,7 +49,7 @@ def test_residual_scales_at_the_edge_are_means_of_what_is_there() -> None:
 def test_the_sign_counts_before_the_mean() -> None:
     """Noise averages out over a box, a stain does not."""
     checkered = np.indices((40, 40)).sum(axis=0) % 2 * 2.0 - 1
-    widest = residual_scales(torch.tensor(checkered, dtype=torch.float32)[None, None])[0, -1, 20, 20]
+    widest = residual_scales(torch.tensor(checkered, dtype=torch.float32)[None, None], BOXES)[0, -1, 20, 20]
     assert float(widest) < 0.01
 
 
@@ -78,7 +80,7 @@ def test_every_kind_of_image_is_scored(config: object, dtype: str, channels: int
 def perfect(dtype: str, channels: int) -> ScoringModel:
     """A model whose repair network changes nothing."""
     model = untrained_model(REPAIR, channels=channels, dtype=dtype)
-    for parameter in model.network.repair.last.parameters():
+    for parameter in model.network.unet.last.parameters():
         torch.nn.init.zeros_(parameter)
     return model
 
@@ -99,66 +101,103 @@ def test_values_come_back_as_they_went_in(dtype: str, channels: int) -> None:
 @torch.no_grad()
 def test_a_reconstruction_beyond_the_range_is_clipped_not_wrapped(dtype: str) -> None:
     model = perfect(dtype, 1)
-    model.network.repair.last.bias.fill_(1e4)
+    model.network.unet.last.bias.fill_(1e4)
     _, restored = model(torch.from_numpy(draw_good(64, 64, dtype=dtype)[None]))
     assert (restored.numpy() == np.iinfo(dtype).max).all()
-    model.network.repair.last.bias.fill_(-1e4)
+    model.network.unet.last.bias.fill_(-1e4)
     _, restored = model(torch.from_numpy(draw_good(64, 64, dtype=dtype)[None]))
     assert (restored.numpy() == 0).all()
 
 
-@torch.no_grad()
-def test_the_score_is_the_largest_standardised_evidence() -> None:
-    model = untrained_model(REPAIR)
-    tiles = torch.from_numpy(draw_good(64, 64)[None])
-    reconstruction, evidence = model.explain(model.normalise(tiles))
+def standard_evidence(model: ScoringModel, tiles: torch.Tensor) -> np.ndarray:
+    """[K, H, W]; the standardisation gets a location and a scale of its own for each map."""
+    evidence = model.explain(model.normalise(tiles))[1][0].numpy()
     location, scale = (getattr(model, name).numpy().reshape(-1, 1, 1) for name in ("location", "scale"))
-    expected = ((evidence[0].numpy() - location) / scale).max(axis=0)
+    return (evidence - location) / scale
+
+
+@torch.no_grad()
+def test_the_autoencoders_score_is_its_rarest_evidence() -> None:
+    model = untrained_model(AUTOENCODER)
+    tiles = torch.from_numpy(draw_good(64, 64)[None])
+    expected = standard_evidence(model, tiles).max(axis=0)
     np.testing.assert_allclose(model(tiles)[0][0].numpy(), expected, atol=1e-4)
-    np.testing.assert_allclose(
-        evidence[0, 1].numpy(), (model.normalise(tiles) - reconstruction).abs()[0, 0].numpy(), atol=1e-6
-    )
+    reconstruction, evidence = model.explain(model.normalise(tiles))
+    residual = (model.normalise(tiles) - reconstruction).abs()
+    np.testing.assert_allclose(evidence[0, 0].numpy(), residual[0, 0].numpy(), atol=1e-6)
 
 
-@pytest.mark.parametrize(("config", "n_maps"), [(REPAIR, 6), (AUTOENCODER, 5)], ids=["repair", "autoencoder"])
+@pytest.mark.parametrize("bias", [0.0, -100.0])
+@torch.no_grad()
+def test_the_repair_networks_score_is_a_weighted_sum(bias: float) -> None:
+    """A head that sees nothing anywhere leaves the word to the residual."""
+    model = untrained_model(REPAIR)
+    model.network.unet.last.bias[4:] += bias  # the logit's four pixels
+    tiles = torch.from_numpy(draw_good(64, 64)[None])
+    logit, residual = standard_evidence(model, tiles)
+    assert (logit < LOGIT_FLOOR).all() == (bias < 0)
+    expected = np.maximum(logit, LOGIT_FLOOR) + RESIDUAL_WEIGHT * residual
+    np.testing.assert_allclose(model(tiles)[0][0].numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("config", "n_maps"), [(REPAIR, 2), (AUTOENCODER, 5)], ids=["repair", "autoencoder"])
 def test_evidence_of_tiles_leaves_the_margin_out(config: object, n_maps: int) -> None:
     model = untrained_model(config)  # type: ignore[arg-type]
     tiles = [draw_good(64, 64, seed=s) for s in range(3)]
-    found = evidence_of_tiles(model, iter(tiles), 10)
-    assert found.shape == (n_maps, 3 * 44 * 44)
+    found = list(evidence_of_tiles(model, iter(tiles), 10))
+    assert [maps.shape for maps in found] == [(n_maps, 44, 44)] * 3
     with torch.no_grad():
         whole = model.explain(model.normalise(torch.from_numpy(tiles[1][None])))[1][0].numpy()
-    np.testing.assert_allclose(
-        found[:, 44 * 44 : 2 * 44 * 44].reshape(n_maps, 44, 44), whole[:, 10:-10, 10:-10], atol=1e-5
-    )
+    np.testing.assert_allclose(found[1], whole[:, 10:-10, 10:-10], atol=1e-5)
 
 
-def test_hard_places_are_peaks_of_the_logit() -> None:
+def test_peaks_lie_on_the_images_and_come_in_order() -> None:
     model, images = untrained_model(REPAIR), good_images(2, side=120)
-    places = find_hard_places(model, images, (1,), until=0.0)
-    assert places == find_hard_places(model, images, (1,), until=0.0)
-    assert 1 <= len(places) <= 4 * PER_WINDOW / 4 + 1
-    for place in places:
-        image = images.padded[place.image]
-        assert 0 <= place.y < image.shape[0]
-        assert 0 <= place.x < image.shape[1]
+    peaks, windows = find_peaks(model, images, (1,), until=0.0)
+    assert (peaks, windows) == find_peaks(model, images, (1,), until=0.0)
+    assert 1 <= len(peaks) <= windows * PER_WINDOW
+    assert [peak.logit for peak in peaks] == sorted((peak.logit for peak in peaks), reverse=True)
+    for peak in peaks:
+        image = images.padded[peak.place.image]
+        assert 0 <= peak.place.y < image.shape[0]
+        assert 0 <= peak.place.x < image.shape[1]
 
 
 @torch.no_grad()
-def test_the_hardest_place_is_the_highest_peak() -> None:
+def test_the_first_peak_is_the_highest_logit() -> None:
     """One window is the whole image: brute force says where the logit is highest."""
     model = untrained_model(REPAIR)
     images = good_images(1, side=96)
     logit = model.explain(model.normalise(torch.from_numpy(images.padded[0][None])))[1][0, 0].numpy()
     highest = np.unravel_index(logit.argmax(), logit.shape)
-    places = find_hard_places(model, images, (2,), until=0.0)
-    assert (places[0].y, places[0].x) == highest
+    peaks, _ = find_peaks(model, images, (2,), until=0.0)
+    assert (peaks[0].place.y, peaks[0].place.x) == highest
+    places = [peak.place for peak in peaks]
     apart = {max(abs(a.y - b.y), abs(a.x - b.x)) for a in places for b in places} - {0}
     assert not apart or min(apart) > APART
 
 
-def test_hard_places_of_a_blank_product() -> None:
+def test_a_blank_product_has_a_few_peaks_and_none_suspicious() -> None:
     """Every pixel is as high as the next: a few places, not all of them."""
     images = good_images(1)
     images.padded[0][:] = 100
-    assert 1 <= len(find_hard_places(untrained_model(REPAIR), images, (3,), until=0.0)) <= 4 * PER_WINDOW
+    mined = mine(untrained_model(REPAIR), images, (3,), until=0.0)
+    assert 1 <= len(mined.hard) <= 4 * PER_WINDOW
+    assert not mined.suspicious
+
+
+@pytest.mark.parametrize("defects", [0, 5, 20])
+def test_defects_stand_out_of_an_exponential_and_do_not_move_the_limit(defects: int) -> None:
+    """Of 40 draws of good peaks one in 1 / ALLOWED or so holds a suspicious one."""
+    windows, alarms = 200, 0
+    for seed in range(40):
+        good = np.random.default_rng(seed).exponential(0.7, PER_WINDOW * windows) - 3
+        both = sorted([*good.tolist(), *[9.0] * defects], reverse=True)
+        limit = highest_sound_logit(both, windows)
+        assert limit < 9
+        alarms += int((good > limit).sum())
+    assert alarms <= 3 * 40 * ALLOWED
+
+
+def test_too_few_peaks_tell_nothing() -> None:
+    assert highest_sound_logit([9.0] + [0.0] * (SOUND_RANK * 10 - 1), 10) == np.inf

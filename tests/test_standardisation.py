@@ -1,49 +1,63 @@
-"""Standardised evidence is 0 where good pixels are ordinary and 1 where they are rare, whatever the map measures."""
+"""A standardised score is 0 where good images show a peak once a megapixel and 1 where ten times rarer."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
 
-from flawmap.training.standardisation import ORDINARY, RARE, SMALLEST_SCALE, Standardisation
-
-N = 2_000_000
+from flawmap.training.standardisation import BLOCK, SMALLEST_SCALE, Standardisation, block_peaks
 
 
-@pytest.fixture(scope="module")
-def evidence() -> NDArray[np.float32]:
-    """A light tail, a heavy one and a bounded one, in units that have nothing in common."""
-    rng = np.random.default_rng(0)
-    rows = [rng.exponential(2.0, N), 1000 + 50 * rng.pareto(4.0, N), rng.uniform(-7, 9, N)]
-    return np.stack(rows).astype(np.float32)
+def maps(seed: int, n: int = 40, side: int = 512) -> list[NDArray[np.float32]]:
+    """Evidence of good tiles [2, side, side]: an exponential tail, and the same in other units."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(n):
+        noise = rng.exponential(1.0, (side, side)).astype(np.float32)
+        found.append(np.stack([noise, 1000 + 50 * noise]))
+    return found
 
 
-def test_a_score_is_0_and_1_where_promised(evidence: NDArray[np.float32]) -> None:
-    measured = Standardisation.measure(evidence)
-    scores = (evidence - np.array(measured.location)[:, None]) / np.array(measured.scale)[:, None]
-    for row in scores:
-        assert np.sum(row > 0) == pytest.approx(N * (1 - ORDINARY), rel=0.01)
-        assert np.sum(row > 1) == pytest.approx(N * (1 - RARE), abs=2)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_score_is_0_once_a_megapixel_and_1_ten_times_rarer(seed: int) -> None:
+    """Of an exponential, n megapixels hold a value above log(10^6 x) as often as n / x times."""
+    measured = Standardisation.measure(maps(seed))
+    for location, scale, zero, unit in zip(measured.location, measured.scale, (0, 1000), (1, 50), strict=True):
+        assert (location - zero) / unit == pytest.approx(np.log(1e6), rel=0.06)
+        assert scale / unit == pytest.approx(np.log(10), rel=0.25)
 
 
-def test_the_quantiles_are_the_distributions(evidence: NDArray[np.float32]) -> None:
-    measured = Standardisation.measure(evidence)
-    assert measured.location[0] == pytest.approx(stats.expon.ppf(ORDINARY, scale=2), rel=0.02)
-    assert measured.location[2] == pytest.approx(stats.uniform.ppf(ORDINARY, -7, 16), rel=0.01)
-    rare = np.array(measured.location) + np.array(measured.scale)
-    assert rare[0] == pytest.approx(stats.expon.ppf(RARE, scale=2), rel=0.15)
-    assert rare[2] == pytest.approx(9, rel=0.01)
+def test_units_do_not_matter() -> None:
+    measured = Standardisation.measure(maps(7, n=4))
+    scores = [(tile - np.array(measured.location)[:, None, None]) for tile in maps(8, n=2)]
+    for score in scores:
+        standard = score / np.array(measured.scale)[:, None, None]
+        np.testing.assert_allclose(standard[0], standard[1], atol=1e-2)
+
+
+@given(rows=st.integers(1, 100), columns=st.integers(1, 100), seed=st.integers(0, 1000))
+def test_block_peaks_are_the_blocks_highest(rows: int, columns: int, seed: int) -> None:
+    tile = np.random.default_rng(seed).standard_normal((2, rows, columns)).astype(np.float32)
+    high, wide = min(rows, BLOCK), min(columns, BLOCK)
+    expected = [
+        tile[:, y : y + high, x : x + wide].max(axis=(1, 2))
+        for y in range(0, rows - high + 1, high)
+        for x in range(0, columns - wide + 1, wide)
+    ]
+    np.testing.assert_array_equal(block_peaks(tile), np.stack(expected, axis=1))
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, -70.0])
 def test_evidence_that_never_varies(value: float) -> None:
-    measured = Standardisation.measure(np.full((2, 1000), value, np.float32))
-    assert measured.location == (value, value)
+    measured = Standardisation.measure([np.full((2, 100, 100), value, np.float32)])
     assert measured.scale == pytest.approx((SMALLEST_SCALE, SMALLEST_SCALE))
+    assert measured.location == pytest.approx((value, value), abs=0.05)
 
 
-def test_a_handful_of_pixels_gives_finite_numbers() -> None:
-    few = np.random.default_rng(1).standard_normal((3, 7)).astype(np.float32)
-    measured = Standardisation.measure(few)
+@given(side=st.integers(1, 40))
+def test_a_handful_of_pixels_gives_finite_numbers(side: int) -> None:
+    few = np.random.default_rng(1).standard_normal((3, side, side)).astype(np.float32)
+    measured = Standardisation.measure([few])
     assert np.isfinite(measured.location + measured.scale).all()
     assert min(measured.scale) > 0

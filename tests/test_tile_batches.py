@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from flawmap.tiling.grid import TileGrid
+from flawmap.training.camera import Camera
 from flawmap.training.config import VariationSettings
 from flawmap.training.good_images import GoodImages, Normalisation, measure_normalisation
 from flawmap.training.tile_batches import HardPlace, TileBatch, TileBatches, TileDrawer
@@ -24,7 +25,7 @@ PLAIN = Normalisation((0.0,), (1.0,))
 
 def drawer(images: GoodImages | None = None, *, noise: float = 0.1, **sections: Any) -> TileDrawer:
     images = images or good_images(3)
-    return TileDrawer(images, measure_normalisation(images), noise, tiny_config(**sections))
+    return TileDrawer(images, measure_normalisation(images), Camera(noise, 0.5), tiny_config(**sections))
 
 
 def coordinates(side: int = 200, border: int = 16) -> GoodImages:
@@ -40,7 +41,7 @@ def corners(drawn: TileDrawer, batches: int = 40, n_tiles: int = 8) -> list[tupl
 
 
 def at_places(**sections: Any) -> TileDrawer:
-    return TileDrawer(coordinates(), PLAIN, 0.0, tiny_config(variation=STILL, **sections))
+    return TileDrawer(coordinates(), PLAIN, Camera(0.0, 0.5), tiny_config(variation=STILL, **sections))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -95,7 +96,7 @@ def test_the_share_of_untouched_tiles(share: float) -> None:
 
 def test_noise_goes_into_input_and_target_alike() -> None:
     blank = GoodImages([Path("a")], [np.full((96, 96), 0.5, np.float32)], 16, 0)
-    drawn = TileDrawer(blank, PLAIN, 0.2, tiny_config(damage={"untouched_share": 1.0}, variation=STILL))
+    drawn = TileDrawer(blank, PLAIN, Camera(0.2, 0.5), tiny_config(damage={"untouched_share": 1.0}, variation=STILL))
     batch = drawn.batch((1,), 8)
     assert torch.equal(batch.good, batch.damaged)
     assert float(batch.good.std()) == pytest.approx(0.1, rel=0.05)  # half the sensor's
@@ -119,7 +120,9 @@ def test_border_tiles_occur() -> None:
 
 
 def test_border_tiles_without_a_border_are_flush() -> None:
-    drawn = TileDrawer(coordinates(border=0), PLAIN, 0.0, tiny_config(variation=STILL, damage={"border_share": 1}))
+    drawn = TileDrawer(
+        coordinates(border=0), PLAIN, Camera(0.0, 0.5), tiny_config(variation=STILL, damage={"border_share": 1})
+    )
     assert all(y in (0, 136) or x in (0, 136) for y, x in corners(drawn, batches=5))
 
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_whole
+from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.config import TrainConfig
-from flawmap.training.good_images import Normalisation
+from flawmap.training.good_images import GoodImages, Normalisation
 from flawmap.training.scoring import ScoringModel, build_network
 from flawmap.training.split import Split
 from flawmap.training.standardisation import Standardisation
@@ -21,7 +22,7 @@ from flawmap.training.tile_batches import TileDrawer
 
 FORMAT = 1
 PROOF_TILES = 4
-PROOF_SIZE = 256  # px; an autoencoder's tiles have its own size
+PROOF_SIZE = 256  # px; the tiles of an autoencoder with a latent vector have its own size
 PROOF_SEED = 2_000_003
 
 
@@ -85,7 +86,7 @@ def load(path: Path) -> Checkpoint:
     normalisation = Normalisation(**{k: tuple(v) for k, v in content["normalisation"].items()})
     standardisation = Standardisation(**{k: tuple(v) for k, v in content["standardisation"].items()})
     return Checkpoint(
-        model=ScoringModel(network, normalisation, standardisation, dtype).eval(),
+        model=ScoringModel(network, normalisation, standardisation, dtype, config.network.compare).eval(),
         config=config,
         split=Split(**{name: [Path(p) for p in paths] for name, paths in content["split"].items()}),
         proof_tiles=content["proof_tiles"].numpy(),
@@ -123,13 +124,18 @@ def _read(path: Path) -> Any:
 def draw_proof_tiles(model: ScoringModel, drawer: TileDrawer, config: TrainConfig) -> NDArray[np.generic]:
     """Raw tiles [n, t, t] or [n, t, t, C] of held-out images, every second one with a bright 9 px square in it."""
     size = config.tile.train_size
-    if config.network.kind == "repair":
+    if not isinstance(model.network, BottleneckAutoencoder):
         smallest = min(n for image in drawer.images.padded for n in image.shape[:2])
         size = min(PROOF_SIZE, smallest - smallest % model.network.stride)
+    return cut_proof_tiles(drawer.images, size)
+
+
+def cut_proof_tiles(images: GoodImages, size: int) -> NDArray[np.generic]:
+    """`PROOF_TILES` random tiles of `size` px, [n, t, t] or [n, t, t, C], every second one with a square in it."""
     rng = np.random.default_rng(PROOF_SEED)
     tiles = []
     for i in range(PROOF_TILES):
-        image = drawer.images.padded[int(rng.integers(len(drawer.images.padded)))]
+        image = images.padded[int(rng.integers(len(images.padded)))]
         y, x = (int(rng.integers(0, n - size + 1)) for n in image.shape[:2])
         tile = image[y : y + size, x : x + size].copy()
         if i % 2:

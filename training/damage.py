@@ -12,31 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.training import shapes
+from flawmap.training.camera import Camera
 from flawmap.training.config import DamageSettings
 
 Tile = NDArray[np.float32]  # [H, W, C], normalised
+Donor = Callable[[], Tile]
 SURROUNDINGS = 4  # px around a damage that count as its neighbourhood
 VISIBLE = 0.8  # local standard deviations by which a damaged pixel differs at least
 DRAW_SHAPE: tuple[Callable[[np.random.Generator], shapes.Patch], ...] = (
     shapes.dot,
-    shapes.scratch,
+    shapes.line,
     shapes.blob,
     shapes.polygon,
     shapes.rectangle,
     shapes.coarse_noise,
 )
-SHAPE_SHARES = (0.35, 0.25, 0.16, 0.08, 0.08, 0.08)
+SHAPE_SHARES = (0.33, 0.29, 0.15, 0.08, 0.07, 0.08)
 
 
 def damage_tile(
-    rng: np.random.Generator, tile: Tile, donor: Tile, noise: float, settings: DamageSettings
+    rng: np.random.Generator, tile: Tile, donor: Donor, camera: Camera, settings: DamageSettings
 ) -> tuple[Tile, NDArray[np.bool_]]:
     """Damages a copy of `tile` in 1 to `most_per_tile` places.
 
     Args:
         tile: what is damaged, float32 [H, W, C], normalised.
-        donor: another good tile of the same shape, to take foreign pieces from.
-        noise: standard deviation of the sensor's noise, normalised: no contrast is measured in less.
+        donor: draws another good tile of the same shape, to take foreign pieces from.
+        camera: its noise, less than which no contrast is measured in, and its blur, which damage shows too.
 
     Returns:
         the damaged tile and a mask [H, W], true where a pixel visibly changed.
@@ -44,13 +46,13 @@ def damage_tile(
     damaged = tile.copy()
     mask = np.zeros(tile.shape[:2], np.bool_)
     for _ in range(int(rng.integers(1, settings.most_per_tile + 1))):
-        opacity = DRAW_SHAPE[rng.choice(len(DRAW_SHAPE), p=SHAPE_SHARES)](rng)
-        _apply(rng, damaged, mask, donor, opacity, noise)
+        opacity = shapes.soften(rng, DRAW_SHAPE[rng.choice(len(DRAW_SHAPE), p=SHAPE_SHARES)](rng), camera.blur)
+        _apply(rng, damaged, mask, donor, opacity, camera.noise)
     return damaged, mask
 
 
 def _apply(
-    rng: np.random.Generator, damaged: Tile, mask: NDArray[np.bool_], donor: Tile, opacity: shapes.Patch, noise: float
+    rng: np.random.Generator, damaged: Tile, mask: NDArray[np.bool_], donor: Donor, opacity: shapes.Patch, noise: float
 ) -> None:
     """Draws one damage at a random place, which may lie partly outside the tile."""
     height, width = damaged.shape[:2]
@@ -71,16 +73,23 @@ def _apply(
     damaged[y0:y1, x0:x1] = filled
 
 
-def _filling(rng: np.random.Generator, here: Tile, donor: Tile, mean: Tile, deviation: Tile) -> Tile:
-    """What stands in the damaged place: three in five a level of its own, else a foreign piece or content shifted."""
+def _filling(rng: np.random.Generator, here: Tile, donor: Donor, mean: Tile, deviation: Tile) -> Tile:
+    """What stands in the damaged place: a level of its own, a foreign piece, or what was there, darker or brighter."""
     kind = rng.random()
     sign = np.float32(rng.choice([-1, 1]))
-    if kind < 0.6:
+    if kind < 0.4:
         contrast = sign * np.float32(shapes.log_uniform(rng, 1.5, 10))
-        grain = rng.standard_normal(here.shape, dtype=np.float32) * np.float32(rng.uniform(0, 0.7))
-        return (mean + deviation * (contrast + grain)).astype(np.float32)
-    if kind < 0.8:
-        y = int(rng.integers(0, donor.shape[0] - here.shape[0] + 1))
-        x = int(rng.integers(0, donor.shape[1] - here.shape[1] + 1))
-        return donor[y : y + here.shape[0], x : x + here.shape[1]]
-    return (here + deviation * sign * np.float32(rng.uniform(1, 6))).astype(np.float32)
+        # Grain is the product's own: white noise would give the damage away on every picture that is not.
+        grain = _piece(rng, donor(), here.shape)
+        grain = (grain - grain.mean(axis=(0, 1))) * np.float32(rng.uniform(0, 1))
+        return (mean + deviation * contrast + grain).astype(np.float32)
+    if kind < 0.6:
+        return _piece(rng, donor(), here.shape)
+    return (here + deviation * sign * np.float32(shapes.log_uniform(rng, 1.5, 8))).astype(np.float32)
+
+
+def _piece(rng: np.random.Generator, tile: Tile, shape: tuple[int, ...]) -> Tile:
+    """A random part of `tile` of height and width `shape`."""
+    y = int(rng.integers(0, tile.shape[0] - shape[0] + 1))
+    x = int(rng.integers(0, tile.shape[1] - shape[1] + 1))
+    return tile[y : y + shape[0], x : x + shape[1]]

@@ -14,28 +14,31 @@ import torch
 from pytorch_lightning.callbacks import EarlyStopping
 from torch.utils.data import DataLoader
 
+from flawmap.tiling.classical.model_file import MODELS
 from flawmap.tiling.errors import DeviceError, UsageError
 from flawmap.training import checkpoint as checkpoints
+from flawmap.training.autoencoder import BottleneckAutoencoder
+from flawmap.training.camera import Camera
+from flawmap.training.classical.fit import train_classical
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import (
     GoodImages,
     Normalisation,
-    check_alike,
-    measure_noise,
     measure_normalisation,
-    read_good_images,
 )
 from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
+from flawmap.training.read_split import read_split
 from flawmap.training.scoring import ScoringModel, build_network, evidence_of_tiles
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
+from flawmap.training.suspicious import write_suspicious
 from flawmap.training.tile_batches import TileBatch, TileBatches, TileDrawer
 from flawmap.training.tile_geometry import check_tile_settings
 
 VALIDATION_BATCHES = 6
 VALIDATION_SEED = 1_000_003  # far from every training step's seed
-STANDARDISE_PIXELS = 10_000_000  # good pixels are enough to know one in a million
+STANDARDISE_PIXELS = 20_000_000  # the highest peaks of so many good pixels tell how the tail falls off
 
 
 class Report(Protocol):
@@ -52,11 +55,11 @@ class Prepared:
     train: GoodImages
     held_out: GoodImages
     normalisation: Normalisation
-    noise: float
+    camera: Camera
 
 
 def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, report: Report) -> Path:
-    """Trains on the good images `paths` and returns the checkpoint file, `work`/model.ckpt.
+    """Trains on the good images `paths` and returns the checkpoint file, `work`/model.ckpt (model.npz without network).
 
     A training that was killed goes on from `work`/resume.ckpt if the settings and the images are still the same.
 
@@ -65,23 +68,28 @@ def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, re
         DeviceError: `device` is cuda and there is none.
         ImageError: a good image cannot be read.
     """
+    if config.network.kind in MODELS:
+        return train_classical(paths, config, work, report=report)
     accelerator = choose_accelerator(device)
     cv2.setNumThreads(0)  # OpenCV's thread pool beside torch's makes a step 15 times slower
     pl.seed_everything(config.learning.seed, verbose=False)
     work.mkdir(parents=True, exist_ok=True)
     prepared = _prepare(paths, config, report)
     model = _new_model(prepared, config)
-    drawer = TileDrawer(prepared.train, prepared.normalisation, prepared.noise, config)
+    drawer = TileDrawer(prepared.train, prepared.normalisation, prepared.camera, config)
     resume_file = work / "resume.ckpt"
     learner = Learner(model, config, drawer, resume_file, report)
-    held_out_drawer = TileDrawer(prepared.held_out, prepared.normalisation, prepared.noise, config)
+    held_out_drawer = TileDrawer(prepared.held_out, prepared.normalisation, prepared.camera, config)
     _fit(learner, held_out_drawer, resume_file, _identity(paths, config), accelerator)
     model.cpu().eval()
     _check_finite(model, config)
     report(1.0, "measuring what good pixels show")
     standardisation = _standardise(model, prepared.held_out, config)
-    model = ScoringModel(model.network, prepared.normalisation, standardisation, prepared.train.dtype).eval()
+    model = ScoringModel(
+        model.network, prepared.normalisation, standardisation, prepared.train.dtype, config.network.compare
+    ).eval()
     proof = checkpoints.draw_proof_tiles(model, held_out_drawer, config)
+    write_suspicious(work, learner.suspicious, prepared.train)
     write_training_picture(work / "training.png", learner.curve, model, held_out_drawer)
     checkpoints.write_curve(work / "training.csv", learner.curve)
     checkpoints.save(work / "model.ckpt", model, config, prepared.split, proof, _provenance(prepared, learner))
@@ -101,34 +109,20 @@ def _prepare(paths: list[Path], config: TrainConfig, report: Report) -> Prepared
     split = split_images(paths, config.split, config.learning.seed)
     network = build_network(config, 1)
     check_tile_settings(config, network)
-    reading: dict[str, Any] = {
-        "tile_size": config.tile.train_size,
-        "multiple": network.stride,
-        "border": config.tile.border if config.network.kind == "repair" else 0,
-    }
-    order = np.random.default_rng(config.learning.seed).permutation(len(split.train))
-    images = read_good_images(
-        [split.train[i] for i in order],
-        cache_gib=config.learning.cache_gib,
-        report=lambda done, total: report(0.0, f"read {done} of {total} good images"),
-        **reading,
-    )
-    if images.left_out:
-        report(0.0, f"{images.left_out} of {len(order)} images left out: `learning.cache_gib` is full")
-    held_out = read_good_images(split.standardise, cache_gib=config.learning.cache_gib / 4, **reading)
-    check_alike(images.paths[0], images.padded[0], held_out.paths[0], held_out.padded[0])
+    border = 0 if isinstance(network, BottleneckAutoencoder) else config.tile.border
+    images, held_out = read_split(split, config, multiple=network.stride, border=border, report=report)
     if config.network.kind == "repair":
         normalisation = measure_normalisation(images)
-    else:  # the autoencoder's last layer gives 0..1
+    else:  # an autoencoder's last layer gives 0..1
         normalisation = Normalisation((0.0,) * images.channels, (images.full_scale,) * images.channels)
-    return Prepared(split, images, held_out, normalisation, measure_noise(images, normalisation))
+    return Prepared(split, images, held_out, normalisation, Camera.measure(images, normalisation))
 
 
 def _new_model(prepared: Prepared, config: TrainConfig) -> ScoringModel:
     network = build_network(config, prepared.train.channels)
     # A fifth faster on a CPU, faster still on a GPU.
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return ScoringModel(network, prepared.normalisation, None, prepared.train.dtype)
+    return ScoringModel(network, prepared.normalisation, None, prepared.train.dtype, config.network.compare)
 
 
 def _identity(paths: list[Path], config: TrainConfig) -> str:
@@ -194,11 +188,11 @@ def _check_finite(model: ScoringModel, config: TrainConfig) -> None:
 
 
 def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -> Standardisation:
-    """Scores random tiles of held-out good images until one pixel in a million is known."""
+    """Measures evidence on random tiles of held-out good images."""
     rng = np.random.default_rng(config.learning.seed)
     margin = 0
     size = config.tile.train_size
-    if config.network.kind == "repair":
+    if not isinstance(model.network, BottleneckAutoencoder):
         size, margin = max(size, min(512, *(n for i in images.padded for n in i.shape[:2]))), 24
     size -= size % model.network.stride
     n_pixels = min(STANDARDISE_PIXELS, sum(image.shape[0] * image.shape[1] for image in images.padded))
@@ -218,8 +212,10 @@ def _provenance(prepared: Prepared, learner: Learner) -> dict[str, Any]:
         "images_trained_on": len(prepared.train.paths),
         "images_standardised_on": len(prepared.held_out.paths),
         "images_held_out_to_calibrate": len(prepared.split.calibrate),
+        "suspicious_places": len(learner.suspicious),
         "training_steps": learner.schedule.step,
         "training_seconds": round(learner.schedule.seconds, 1),
-        "sensor_noise": round(prepared.noise, 4),
+        "sensor_noise": round(prepared.camera.noise, 4),
+        "lens_blur_px": round(prepared.camera.blur, 2),
         "torch": str(torch.__version__),
     }

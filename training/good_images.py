@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe, read_image
+from flawmap.tiling.shrink import shrink
 
 READERS = 4
 SAMPLED_PIXELS = 1 << 20  # an image, for mean and standard deviation
@@ -65,9 +65,12 @@ def read_good_images(
     multiple: int,
     border: int,
     cache_gib: float,
+    longest_side: int | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> GoodImages:
     """Reads images in parallel until `cache_gib` GiB are full; the caller shuffles `paths` if order should not decide.
+
+    Images with a side of more than `longest_side` px are shrunk to it, as inspection shrinks them.
 
     Raises:
         ImageError: an image cannot be read. A training set is not a production folder: nothing is skipped in silence.
@@ -79,6 +82,7 @@ def read_good_images(
         for start in range(0, len(paths), READERS):
             for path, image in zip(paths[start:], pool.map(read_image, paths[start : start + READERS]), strict=False):
                 check_alike(paths[0], padded[0] if padded else image, path, image)
+                image = shrink(image, longest_side)
                 height, width = image.shape[:2]
                 grid = TileGrid(height, width, tile_size, 0, multiple=multiple, border=border)
                 padded.append(grid.pad(image))
@@ -108,22 +112,3 @@ def measure_normalisation(images: GoodImages) -> Normalisation:
     std = values.std(axis=0)
     # A constant channel (a blank sheet) keeps its values: one grey level is then one unit.
     return Normalisation(tuple(values.mean(axis=0).tolist()), tuple(np.where(std > 1e-6, std, 1.0).tolist()))
-
-
-def measure_noise(images: GoodImages, normalisation: Normalisation) -> float:
-    """Standard deviation of the sensor's noise in normalised units.
-
-    After Immerkaer, "Fast noise variance estimation", CVIU 64 (1996), with the median instead of the mean, so that
-    texture and edges count little.
-    """
-    kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32) / 6
-    estimates = []
-    for image in images.padded[:8]:
-        rows, columns = (min(1024, n) for n in image.shape[:2])
-        y, x = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
-        centre = normalisation.apply(image[y : y + rows, x : x + columns])
-        response = np.abs(cv2.filter2D(centre, cv2.CV_32F, kernel))
-        estimates.append(float(np.median(response)) / 0.6745)
-    # A dark or saturated background shows none at all; what rounding to whole grey levels hides is there still.
-    rounding = 12**-0.5 / max(normalisation.std) if images.dtype.kind == "u" else 0.0
-    return max(float(np.median(estimates)), rounding)

@@ -13,7 +13,8 @@ from torch import Tensor
 from flawmap.tiling.whole_file import write_whole
 from flawmap.training import losses
 from flawmap.training.config import TrainConfig
-from flawmap.training.hard_places import find_hard_places
+from flawmap.training.hard_places import Peak, mine
+from flawmap.training.repair_network import RepairNetwork
 from flawmap.training.schedule import Schedule
 from flawmap.training.scoring import ScoringModel
 from flawmap.training.tile_batches import HardPlace, TileBatch, TileDrawer
@@ -43,24 +44,30 @@ class Learner(pl.LightningModule):
         self.schedule = Schedule(config.learning.steps, config.learning.minutes)
         self.curve: list[dict[str, float]] = []
         self.minings = 0
+        self.suspicious: list[Peak] = []
         self.identity = ""  # of the settings and images, for the one who resumes
 
     def losses(self, batch: TileBatch) -> dict[str, Tensor]:
         """Every term of the loss and their weighted sum `loss`, scalars."""
         settings = self.config.learning
         full = torch.autocast(batch.good.device.type, enabled=False)  # half precision is for the network only
-        if not self.model.has_head:
-            # The baseline learns what tutorials teach: give back the good tile it was shown.
-            reconstruction = self.model.network(batch.good).float()
+        network = self.model.network
+        if not isinstance(network, RepairNetwork):
+            # The baselines learn what tutorials teach: give back the good tile they were shown.
+            code = network.encode(batch.good)
+            reconstruction = network.decode(code).float()
             with full:
                 clean = losses.pixel_loss(settings.loss, reconstruction, batch.good).mean()
-            return {"clean": clean, "loss": clean}
+                if not settings.activity_weight:
+                    return {"clean": clean, "loss": clean}
+                activity = losses.activity_loss(code.float())
+            return {"clean": clean, "activity": activity, "loss": clean + settings.activity_weight * activity}
         repaired, logit = (output.float() for output in self.model.network(batch.damaged))
         with full:
             cost = losses.pixel_loss(settings.loss, repaired, batch.good)
             damaged, clean = losses.balanced_mean(cost, batch.mask)
             gradient = losses.gradient_loss(repaired, batch.good)
-            head = losses.focal_loss(logit, batch.mask)
+            head = losses.damage_loss(logit, batch.mask)
         total = damaged + clean + settings.gradient_weight * gradient + settings.head_weight * head
         return {"damaged": damaged, "clean": clean, "gradient": gradient, "head": head, "loss": total}
 
@@ -113,6 +120,7 @@ class Learner(pl.LightningModule):
             "curve": self.curve,
             "minings": self.minings,
             "hard_places": [asdict(place) for place in self.drawer.hard_places],
+            "suspicious": [asdict(peak) for peak in self.suspicious],
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -120,6 +128,8 @@ class Learner(pl.LightningModule):
         self.schedule.step, self.schedule.seconds_before = state["step"], state["seconds"]
         self.curve, self.minings = state["curve"], state["minings"]
         self.drawer.hard_places = [HardPlace(**place) for place in state["hard_places"]]
+        self.suspicious = [Peak(peak["logit"], HardPlace(**peak["place"])) for peak in state["suspicious"]]
+        self.drawer.suspicious_places = [peak.place for peak in self.suspicious]
 
     def _log(self, terms: dict[str, Tensor]) -> None:
         row = {"step": float(self.schedule.step), "seconds": round(self.schedule.seconds, 1)}
@@ -129,10 +139,17 @@ class Learner(pl.LightningModule):
         self.report(self.schedule.progress, f"step {self.schedule.step}, loss {row['loss']:.3f}")
 
     def _mine(self) -> None:
-        """Collects what the model takes for damage on good images; from now on it is shown there often."""
+        """Collects what the model takes for damage on good images; from now on it is shown there often.
+
+        What no good image shows is left out instead: see `flawmap.training.hard_places`.
+        """
         until = time.monotonic() + MINING_SHARE * self.schedule.seconds
         training = self.model.training
         rng = (self.config.learning.seed, self.minings)
-        self.drawer.hard_places += find_hard_places(self.model.eval(), self.drawer.images, rng, until)
+        mined = mine(self.model.eval(), self.drawer.images, rng, until)
         self.model.train(training)
-        self.report(self.schedule.progress, f"{len(self.drawer.hard_places)} hard places on good images")
+        self.drawer.hard_places += mined.hard
+        self.suspicious += mined.suspicious
+        self.drawer.suspicious_places = [peak.place for peak in self.suspicious]
+        left_out = f", {len(self.suspicious)} left out as suspicious" if self.suspicious else ""
+        self.report(self.schedule.progress, f"{len(self.drawer.hard_places)} hard places on good images{left_out}")

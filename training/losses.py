@@ -38,6 +38,11 @@ def gradient_loss(reconstruction: Tensor, target: Tensor) -> Tensor:
     return (difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()) / 2
 
 
+def activity_loss(code: Tensor) -> Tensor:
+    """Sum of a code's absolute values, mean over the batch, as Keras' `activity_regularizer` counts it. Scalar."""
+    return code.abs().sum() / len(code)
+
+
 def balanced_mean(cost: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Means of `cost` over damaged and over clean pixels, [N, 1, H, W] each: a 5x5 dot is 0.15 % of a tile."""
     damaged = (cost * mask).sum() / mask.sum().clamp(min=1)
@@ -45,11 +50,13 @@ def balanced_mean(cost: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     return damaged, clean
 
 
-def focal_loss(logit: Tensor, mask: Tensor, gamma: float = 2.0) -> Tensor:
-    """Cross-entropy that easy pixels hardly add to (Lin et al., "Focal loss", ICCV 2017). Scalar, mean over pixels."""
-    cross_entropy = F.binary_cross_entropy_with_logits(logit, mask, reduction="none")
-    likely = torch.exp(-cross_entropy)  # probability given to the right answer
-    return ((1 - likely) ** gamma * cross_entropy).mean()
+def damage_loss(logit: Tensor, mask: Tensor) -> Tensor:
+    """Cross-entropy of the damage logit [N, 1, H, W] with `mask`. Scalar, mean over pixels.
+
+    No focal loss: it stops at logits of about 0.6, where real specks and the worst good pixels lie side by side. With
+    plain cross-entropy the logit goes on as log odds, whose tail on good pixels falls off as an exponential at least.
+    """
+    return F.binary_cross_entropy_with_logits(logit, mask)
 
 
 def ssim_map(a: Tensor, b: Tensor) -> Tensor:

@@ -1,14 +1,17 @@
 """Raw tiles in, score map out: the whole way that goes into the ONNX graph.
 
-    tile -> normalised -> network -> evidence maps -> each standardised on good images -> largest of them
+    tile -> normalised -> network -> evidence maps -> each standardised on good images -> score
 
-Evidence is the head's damage logit, lightly smoothed, and the signed residual averaged over boxes of several sizes: a
-dot shows at the smallest, a stain at the largest. Neither the head nor the residual alone will do (DESIGN section 5),
-so each is measured against what it shows on good images and the most surprising one speaks. Never an average over maps:
-that erases a dot.
+The repair network gives two kinds of evidence: the damage logit, lightly smoothed, and the residual, averaged over
+3x3 px. Neither alone will do. On cloth and on blowholes the logit finds nearly everything and the residual little; on
+faint cracks, which training never showed it, the residual finds more. Their weighted sum costs little where the logit
+is right and helps where it is not; the largest of the two, tried first, let the worse one's false alarms through
+(docs/detection.md). Never an average over a neighbourhood: that erases a dot.
+
+An autoencoder has the residual only: the rarest of its box means of several sizes speaks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -16,24 +19,32 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from flawmap.training.autoencoder import BottleneckAutoencoder
-from flawmap.training.config import TrainConfig
+from flawmap.training.autoencoder import BottleneckAutoencoder, ConvolutionalAutoencoder
+from flawmap.training.config import Comparison, TrainConfig
 from flawmap.training.good_images import Normalisation
+from flawmap.training.losses import ssim_map
 from flawmap.training.repair_network import RepairNetwork
 from flawmap.training.standardisation import Standardisation
 
-BOXES = (1, 3, 5, 9, 17)  # px
+BOXES = (1, 3, 5, 9, 17)  # px, of an autoencoder's residual: a dot shows at the smallest, a stain at the largest
+REPAIR_BOXES = (3,)  # px, of the repair network's
 LOGIT_SIGMA = 1.25  # px
 LOGIT_REACH = 4  # px
+LOGIT_FLOOR = -4.0  # standardised: a residual beyond all bounds is heard whatever the head says
+RESIDUAL_WEIGHT = 0.3
 
 
-def build_network(config: TrainConfig, n_channels: int) -> RepairNetwork | BottleneckAutoencoder:
+Network = RepairNetwork | BottleneckAutoencoder | ConvolutionalAutoencoder
+
+
+def build_network(config: TrainConfig, n_channels: int) -> Network:
     """The network that `config` asks for."""
-    if config.network.kind == "repair":
-        return RepairNetwork(n_channels, config.network.channels)
-    return BottleneckAutoencoder(
-        n_channels, config.network.channels, config.network.latent_size, config.tile.train_size
-    )
+    settings = config.network
+    if settings.kind == "repair":
+        return RepairNetwork(n_channels, settings.channels)
+    if settings.latent_size is None:
+        return ConvolutionalAutoencoder(n_channels, settings.channels)
+    return BottleneckAutoencoder(n_channels, settings.channels, settings.latent_size, config.tile.train_size)
 
 
 class ScoringModel(nn.Module):
@@ -44,6 +55,9 @@ class ScoringModel(nn.Module):
         normalisation: what the network was trained with.
         standardisation: one location and scale an evidence map.
         dtype: of the image (uint8, uint16 or float32); the reconstruction has it too.
+        compare: by what an autoencoder's input and reconstruction are told apart: the residual at several scales, or
+            1 - SSIM (Bergmann et al., "Improving unsupervised defect segmentation by applying structural similarity to
+            autoencoders", VISAPP 2019).
     """
 
     mean: Tensor
@@ -54,15 +68,18 @@ class ScoringModel(nn.Module):
 
     def __init__(
         self,
-        network: RepairNetwork | BottleneckAutoencoder,
+        network: Network,
         normalisation: Normalisation,
         standardisation: Standardisation | None,
         dtype: np.dtype[np.generic],
+        compare: Comparison = "residual",
     ) -> None:
         super().__init__()
         self.network = network
         self.has_head = isinstance(network, RepairNetwork)
-        standardisation = standardisation or Standardisation.identity(len(BOXES) + self.has_head)
+        self.compare = compare
+        n_residuals = len(REPAIR_BOXES) if self.has_head else 1 if compare == "ssim" else len(BOXES)
+        standardisation = standardisation or Standardisation.identity(self.has_head + n_residuals)
         self.dtype = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}[dtype.name]
         self.full_scale = float(np.iinfo(dtype.name).max) if dtype.kind == "u" else None
         for name, values in (
@@ -88,8 +105,12 @@ class ScoringModel(nn.Module):
         return score, restored.squeeze(1) if tiles.dim() == 3 else restored.permute(0, 2, 3, 1)
 
     def standardise(self, evidence: Tensor) -> Tensor:
-        """Evidence maps [N, K, H, W] -> score [N, H, W]: the rarest of them."""
-        return ((evidence - self.location) / self.scale).amax(dim=1)
+        """Evidence maps [N, K, H, W] -> score [N, H, W]."""
+        standard = (evidence - self.location) / self.scale
+        if not self.has_head:
+            return standard.amax(dim=1)  # the rarest of them
+        logit, residual = standard.unbind(dim=1)
+        return logit.clamp(min=LOGIT_FLOOR) + RESIDUAL_WEIGHT * residual
 
     def normalise(self, tiles: Tensor) -> Tensor:
         """Raw tiles -> normalised float32 [N, C, H, W]."""
@@ -101,19 +122,22 @@ class ScoringModel(nn.Module):
         """Normalised tiles -> reconstruction [N, C, H, W] and evidence maps [N, K, H, W], not standardised yet."""
         if self.has_head:
             reconstruction, logit = self.network(x)
-            return reconstruction, torch.cat([self._smooth(logit), residual_scales(x - reconstruction)], dim=1)
+            residual = residual_scales(x - reconstruction, REPAIR_BOXES)
+            return reconstruction, torch.cat([self._smooth(logit), residual], dim=1)
         reconstruction = self.network(x)
-        return reconstruction, residual_scales(x - reconstruction)
+        if self.compare == "ssim":
+            return reconstruction, (1 - ssim_map(x, reconstruction)).amax(dim=1, keepdim=True)
+        return reconstruction, residual_scales(x - reconstruction, BOXES)
 
     def _smooth(self, logit: Tensor) -> Tensor:
         padded = F.pad(logit, (LOGIT_REACH,) * 4, mode="reflect")
         return F.conv2d(F.conv2d(padded, self.taps.view(1, 1, 1, -1)), self.taps.view(1, 1, -1, 1))
 
 
-def residual_scales(residual: Tensor) -> Tensor:
-    """Signed residual [N, C, H, W] -> largest channel's absolute box mean at each size of `BOXES`, [N, K, H, W]."""
+def residual_scales(residual: Tensor, boxes: tuple[int, ...]) -> Tensor:
+    """Signed residual [N, C, H, W] -> largest channel's absolute mean over each of `boxes` (px), [N, K, H, W]."""
     maps = []
-    for box in BOXES:
+    for box in boxes:
         mean = residual
         if box > 1:  # one axis at a time: 2 x 17 taps instead of 17 x 17
             mean = F.avg_pool2d(mean, (box, 1), stride=1, padding=(box // 2, 0), count_include_pad=False)
@@ -124,13 +148,12 @@ def residual_scales(residual: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evidence_of_tiles(model: ScoringModel, tiles: Iterator[NDArray[np.generic]], margin: int) -> NDArray[np.float32]:
-    """Evidence of every pixel at least `margin` px inside its tile, float32 [K, n]; tiles [H, W] or [H, W, C]."""
+def evidence_of_tiles(
+    model: ScoringModel, tiles: Iterable[NDArray[np.generic]], margin: int
+) -> Iterator[NDArray[np.float32]]:
+    """Evidence of tiles [H, W] or [H, W, C] without their `margin` px, float32 [K, H - 2 margin, W - 2 margin] each."""
     device = next(model.parameters()).device
-    pieces = []
     for tile in tiles:
         x = model.normalise(torch.from_numpy(tile[None].astype(np.float32)).to(device))
         evidence = model.explain(x)[1][0].cpu().numpy()
-        inner = evidence[:, margin : evidence.shape[1] - margin, margin : evidence.shape[2] - margin]
-        pieces.append(inner.reshape(inner.shape[0], -1))
-    return np.concatenate(pieces, axis=1)
+        yield evidence[:, margin : evidence.shape[1] - margin, margin : evidence.shape[2] - margin]

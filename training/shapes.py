@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Patch = NDArray[np.float32]
+SHARP = 0.3  # px: less is no blur
 FINE = 4  # outlines are drawn this much larger and averaged down: edges as soft as a lens makes them
 
 
@@ -23,19 +24,26 @@ def dot(rng: np.random.Generator) -> Patch:
     return _ellipse(height, width, rng.uniform(0, 180))
 
 
-def scratch(rng: np.random.Generator) -> Patch:
-    """A bent line, 1 to 6 px wide and 10 to 120 px long."""
-    length, width = log_uniform(rng, 10, 120), log_uniform(rng, 1, 6)
-    n = 6
-    bend = np.cumsum(rng.normal(0, 0.15, n)) + rng.uniform(0, 2 * np.pi)
+def line(rng: np.random.Generator) -> Patch:
+    """A scratch or crack, 1 to 5 px wide and 10 to 150 px long; every second one varies in strength and width."""
+    length, width = log_uniform(rng, 10, 150), log_uniform(rng, 0.8, 5)
+    n = 16
+    # A scratch is nearly straight, a crack wanders.
+    bend = np.cumsum(rng.normal(0, rng.choice([0.03, 0.1, 0.3]), n)) + rng.uniform(0, 2 * np.pi)
     steps = np.stack([np.sin(bend), np.cos(bend)], axis=1) * length / (n - 1)
     points = np.vstack([[0, 0], np.cumsum(steps[:-1], axis=0)])
-    margin = width / 2 + 1
+    strengths, widths = np.ones(n), np.full(n, width)
+    if rng.random() < 0.5:
+        strengths = np.clip(np.cumsum(rng.normal(0, 0.25, n)) + 0.8, 0.3, 1)
+        widths = width * np.clip(np.cumsum(rng.normal(0, 0.15, n)) + 1, 0.4, 1.6)
+    margin = widths.max() / 2 + 1
     points += margin - points.min(axis=0)
     rows, columns = np.ceil(points.max(axis=0) + margin).astype(int)
     canvas = np.zeros((rows * FINE, columns * FINE), np.uint8)
-    line = np.round(points[:, ::-1] * FINE).astype(np.int32)
-    cv2.polylines(canvas, [line.reshape(-1, 1, 2)], False, 255, max(1, round(width * FINE)), cv2.LINE_8)
+    corners = np.round(points[:, ::-1] * FINE).astype(int).tolist()
+    for k in range(n - 1):
+        thickness = max(1, round(widths[k] * FINE))
+        cv2.line(canvas, corners[k], corners[k + 1], round(255 * strengths[k]), thickness, cv2.LINE_8)
     return _shrink(canvas)
 
 
@@ -76,6 +84,20 @@ def coarse_noise(rng: np.random.Generator) -> Patch:
     rows, columns = (int(log_uniform(rng, 6, 48)) for _ in range(2))
     field = _smooth_field(rng, rows, columns, cells=int(rng.integers(2, 9)))
     return (field > rng.uniform(0.0, 0.5)).astype(np.float32)
+
+
+def soften(rng: np.random.Generator, patch: Patch, blur: float) -> Patch:
+    """Blurs an outline by 0.6 to 1.2 times the camera's own `blur` (px, standard deviation) and restores its strength.
+
+    The patch grows by the blur's reach.
+    """
+    sigma = float(rng.uniform(0.6, 1.2)) * blur
+    if sigma < SHARP:
+        return patch
+    reach = int(np.ceil(2.5 * sigma))
+    wide = cv2.copyMakeBorder(patch, reach, reach, reach, reach, cv2.BORDER_CONSTANT)
+    soft = cv2.GaussianBlur(wide, (0, 0), sigma)
+    return np.asarray(soft * (patch.max() / max(float(soft.max()), 1e-6)), np.float32)
 
 
 def _ellipse(height: float, width: float, angle_degrees: float) -> Patch:

@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from flawmap.training.camera import Camera
 from flawmap.training.config import TrainConfig
 from flawmap.training.damage import damage_tile
 from flawmap.training.good_images import GoodImages, Normalisation
 from flawmap.training.variation import Variation
+
+SUSPICIOUS_REACH = 16  # px: how far a defect is taken to reach beyond its peak
+TRIES = 20  # for a tile that shows nothing suspicious; an image may hold nothing else
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,15 @@ class TileBatch(NamedTuple):
 class TileDrawer:
     """Draws single tiles from padded good images."""
 
-    def __init__(self, images: GoodImages, normalisation: Normalisation, noise: float, config: TrainConfig) -> None:
+    def __init__(self, images: GoodImages, normalisation: Normalisation, camera: Camera, config: TrainConfig) -> None:
         self.images = images
         self.normalisation = normalisation
-        self.noise = noise
+        self.camera = camera
         self.size = config.tile.train_size
         self.settings = config.damage
         self.variation = Variation(config.variation, images.full_scale)
         self.hard_places: list[HardPlace] = []
+        self.suspicious_places: list[HardPlace] = []
 
     def batch(self, seed: tuple[int, ...], n_tiles: int) -> TileBatch:
         """`n_tiles` tiles, the same for the same `seed` and hard places."""
@@ -61,36 +66,54 @@ class TileDrawer:
             hard = bool(self.hard_places) and rng.random() < self.settings.hard_share
             tile = self._tile(rng, hard)
             # Noise goes into input and target alike: the network is not asked to guess it away.
-            tile = tile + rng.standard_normal(tile.shape, dtype=np.float32) * np.float32(self.noise / 2)
+            tile = tile + rng.standard_normal(tile.shape, dtype=np.float32) * np.float32(self.camera.noise / 2)
             untouched = self.settings.hard_untouched_share if hard else self.settings.untouched_share
             if rng.random() < untouched:
                 bad, mask = tile, np.zeros(tile.shape[:2], np.bool_)
             else:
-                bad, mask = damage_tile(rng, tile, self._tile(rng, hard=False), self.noise, self.settings)
+                bad, mask = damage_tile(rng, tile, lambda: self._tile(rng, hard=False), self.camera, self.settings)
             damaged.append(bad)
             good.append(tile)
             masks.append(mask[..., None])
         return TileBatch(_stack(damaged), _stack(good), _stack(masks))
 
     def _tile(self, rng: np.random.Generator, hard: bool) -> NDArray[np.float32]:
-        """One varied, normalised tile [H, W, C]."""
+        """One varied, normalised tile [H, W, C] without a suspicious place, if such a one can be had."""
+        for _ in range(TRIES):
+            index, y, x = self._place(rng, hard)
+            if not any(self._shows(place, index, y, x) for place in self.suspicious_places):
+                break
+        image = self.images.padded[index]
+        varied = self.normalisation.apply(self.variation(image[y : y + self.size, x : x + self.size]))
+        return varied if varied.ndim == 3 else varied[..., None]
+
+    def _place(self, rng: np.random.Generator, hard: bool) -> tuple[int, int, int]:
+        """(image index, y and x of the tile's corner in the padded image)."""
         if hard:
             place = self.hard_places[int(rng.integers(len(self.hard_places)))]
-            image = self.images.padded[place.image]
+            index, image = place.image, self.images.padded[place.image]
             low = np.array([place.y, place.x]) - self.size + self.size // 4
-            y, x = low + rng.integers(0, self.size // 2, 2)
+            y, x = (int(n) for n in low + rng.integers(0, self.size // 2, 2))
         else:
-            image = self.images.padded[int(rng.integers(len(self.images.padded)))]
+            index = int(rng.integers(len(self.images.padded)))
+            image = self.images.padded[index]
             y, x = (int(rng.integers(0, n - self.size + 1)) for n in image.shape[:2])
             if rng.random() < self.settings.border_share:
                 side = int(rng.integers(4))
                 offset = int(rng.integers(0, self.images.border + 1))
                 y = (offset, image.shape[0] - self.size - offset, y, y)[side]
                 x = (x, x, offset, image.shape[1] - self.size - offset)[side]
-        y = int(np.clip(y, 0, image.shape[0] - self.size))
-        x = int(np.clip(x, 0, image.shape[1] - self.size))
-        varied = self.normalisation.apply(self.variation(image[y : y + self.size, x : x + self.size]))
-        return varied if varied.ndim == 3 else varied[..., None]
+        y, x = (int(np.clip(n, 0, room - self.size)) for n, room in zip((y, x), image.shape[:2], strict=True))
+        return index, y, x
+
+    def _shows(self, place: HardPlace, index: int, y: int, x: int) -> bool:
+        """Whether the tile at (`y`, `x`) of image `index` comes near `place`."""
+        reach = SUSPICIOUS_REACH
+        return (
+            place.image == index
+            and -reach <= place.y - y < self.size + reach
+            and -reach <= place.x - x < self.size + reach
+        )
 
 
 class TileBatches(IterableDataset[TileBatch]):

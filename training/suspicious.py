@@ -1,0 +1,74 @@
+"""suspicious.csv and suspicious.png: the places of good images that look like defects, for the operator to judge.
+
+They were left out of the training. Who finds a real defect here takes the image out of the folder of good ones; who
+finds good structure that is merely rare adds more good images that show it.
+"""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from flawmap.tiling.whole_file import write_whole
+from flawmap.training.good_images import GoodImages
+from flawmap.training.hard_places import Peak
+
+TABLE, PICTURE = "suspicious.csv", "suspicious.png"
+AROUND = 48  # px shown to each side of a place
+COLUMNS = 6
+SHOWN = 24  # the highest
+
+
+def write_suspicious(work: Path, peaks: list[Peak], images: GoodImages) -> None:
+    """Writes both files into `work`, the most suspicious place first; removes older ones where there is none."""
+    peaks = _apart(sorted(peaks, key=lambda peak: peak.logit, reverse=True))
+    if not peaks:
+        (work / TABLE).unlink(missing_ok=True)
+        (work / PICTURE).unlink(missing_ok=True)
+        return
+    with (
+        write_whole(work / TABLE) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(("image", "x", "y", "logit"))
+        for peak in peaks:
+            y, x = (n - images.border for n in (peak.place.y, peak.place.x))
+            writer.writerow((images.paths[peak.place.image].name, x, y, f"{peak.logit:.3f}"))
+    rows = -(-min(SHOWN, len(peaks)) // COLUMNS)
+    figure = Figure(figsize=(2.2 * COLUMNS, 2.4 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, axes in enumerate(np.ravel(figure.subplots(rows, COLUMNS, squeeze=False))):
+        axes.set_axis_off()
+        if number < len(peaks):
+            place = peaks[number].place
+            axes.imshow(_crop(images.padded[place.image], place.y, place.x), cmap="gray")
+            # ASCII: a font need not have every sign of a file's name.
+            name = images.paths[place.image].name.encode("ascii", "replace").decode()
+            axes.set_title(f"{name[-24:]}\n{place.x - images.border}, {place.y - images.border}", fontsize=7)
+    with write_whole(work / PICTURE) as temporary:
+        figure.savefig(temporary, format="png", dpi=90)
+
+
+def _apart(peaks: list[Peak]) -> list[Peak]:
+    """Of places that one crop would show, which minings at different times find, the first only."""
+    kept: list[Peak] = []
+    for peak in peaks:
+        near = (
+            other.place.image == peak.place.image
+            and max(abs(other.place.y - peak.place.y), abs(other.place.x - peak.place.x)) < AROUND
+            for other in kept
+        )
+        if not any(near):
+            kept.append(peak)
+    return kept
+
+
+def _crop(padded: NDArray[np.generic], y: int, x: int) -> NDArray[np.float32]:
+    """The surroundings of a pixel, stretched to 0..1 over all channels."""
+    crop = padded[max(0, y - AROUND) : y + AROUND, max(0, x - AROUND) : x + AROUND].astype(np.float32)
+    low, high = np.percentile(crop, (0.5, 99.5))
+    return np.asarray(np.clip((crop - low) / max(float(high - low), 1e-6), 0, 1), np.float32)
