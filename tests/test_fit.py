@@ -26,7 +26,6 @@ from flawmap.training.fit import choose_accelerator, train
 from flawmap.training.good_images import Normalisation
 from flawmap.training.learner import MINING_AT, Learner
 from flawmap.training.schedule import FINAL_RATE, WARM_UP, Schedule
-from flawmap.training.standardisation import ORDINARY
 from flawmap.training.tile_batches import TileDrawer
 from tests.products import draw_good, good_images, silent, tiny_config, trained, untrained_model, write_good
 
@@ -113,14 +112,14 @@ def test_proof_tiles_are_held_out_and_every_second_one_is_damaged() -> None:
         assert (len(np.unique(tile[middle - 4 : middle + 5, middle - 4 : middle + 5])) == 1) == (i % 2 == 1)
 
 
-def test_good_held_out_pixels_seldom_score_above_0() -> None:
-    """One in `1 - ORDINARY` does on each of six maps; standardised away from tile edges."""
+def test_good_held_out_pixels_hardly_ever_score_above_0() -> None:
+    """Either kind of evidence reaches its 0 about once a megapixel, away from tile edges."""
     loaded = checkpoints.load(trained()[0])
     with torch.no_grad():
         score, _ = loaded.model(torch.from_numpy(loaded.proof_tiles[::2]))
     inner = score[:, 24:-24, 24:-24]
-    assert 1 - 7 * (1 - ORDINARY) < float((inner < 0).float().mean()) < 1
-    assert float((inner <= 1.01).float().mean()) == 1
+    assert float((inner < 0).float().mean()) > 0.999
+    assert float(inner.max()) > -6
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "bce", "ssim", "charbonnier"])

@@ -31,7 +31,7 @@ REPAIR_BOXES = (3,)  # px, of the repair network's
 LOGIT_SIGMA = 1.25  # px
 LOGIT_REACH = 4  # px
 LOGIT_FLOOR = -4.0  # standardised: a residual beyond all bounds is heard whatever the head says
-RESIDUAL_WEIGHT = 0.3
+RESIDUAL_WEIGHT = 0.5
 
 
 Network = RepairNetwork | BottleneckAutoencoder | ConvolutionalAutoencoder

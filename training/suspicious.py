@@ -48,7 +48,9 @@ def write_suspicious(work: Path, peaks: list[Peak], images: GoodImages) -> None:
             axes.imshow(_crop(images.padded[place.image], place.y, place.x), cmap="gray")
             # ASCII: a font need not have every sign of a file's name.
             name = images.paths[place.image].name.encode("ascii", "replace").decode()
-            axes.set_title(f"{name[-24:]}\n{place.x - images.border}, {place.y - images.border}", fontsize=7)
+            axes.set_title(
+                f"{name[-24:]}\n{place.x - images.border}, {place.y - images.border}", fontsize=7, parse_math=False
+            )
     with write_whole(work / PICTURE) as temporary:
         figure.savefig(temporary, format="png", dpi=90)
 
