@@ -28,6 +28,20 @@ class ParetoTail(BaseModel):
     scale: float = Field(gt=0)
 
 
+class BorderZone(BaseModel):
+    """Pixels at a distance of `from_px` to `to_px` - 1 from the picture's border.
+
+    Their scores become `factor` * score + `offset` where that is less: see `flawmap.inspect.border_zones`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    from_px: int = Field(ge=0)
+    to_px: int = Field(ge=1)
+    factor: float = Field(gt=0, le=1)
+    offset: float
+
+
 class Calibration(BaseModel):
     """Scores of good images turned into severities.
 
@@ -44,19 +58,24 @@ class Calibration(BaseModel):
     peaks: list[float]
     tail: ParetoTail
     false_alarms: float = Field(gt=0)  # false regions per good image that `inspect` allows unless told otherwise
+    border: list[BorderZone] = Field(default_factory=list)  # applied to every heatmap before anything else
 
     @property
     def severity_floor(self) -> float:
-        """Severity of a score at `grow`: lower ones are not told apart."""
+        """Severity of a score at `grow`, the lowest that regions have."""
         return -math.log10(self.n_regions / self.n_images)
 
     def severity(self, scores: NDArray[np.floating]) -> NDArray[np.float64]:
-        """-log10 of the expected regions per good image that peak at `scores` or above; any shape, float64."""
+        """-log10 of the expected regions per good image that peak at `scores` or above; any shape, float64.
+
+        Below `grow`, where nothing was counted, the tail's slope goes on: good for ranking and no more.
+        """
         scores = np.asarray(scores, dtype=np.float64)
         knots, severities = self._knots()
         counted = np.interp(scores, knots, severities)
         excess = np.maximum(scores - self.tail.threshold, 0.0) / self.tail.scale
         beyond = np.log1p(self.tail.shape * excess) / self.tail.shape / math.log(10) - math.log10(self.tail.rate)
+        counted = counted - np.maximum(self.grow - scores, 0.0) / (self.tail.scale * math.log(10))
         return np.asarray(np.where(scores > self.tail.threshold, beyond, counted), np.float64)
 
     def score_at(self, severity: float) -> float:

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.calibration_record import Calibration, ParetoTail
+from flawmap.export.calibration_record import BorderZone, Calibration, ParetoTail
+from flawmap.inspect.border_zones import ZonePeaks, lower_border, measure_zones
 from flawmap.inspect.pipeline import FRAGMENT_REACH, Heatmap
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.regions import find_regions
@@ -52,18 +53,41 @@ class HotPixels:
         indices = np.flatnonzero(flat >= level)
         return cls(heatmap.shape, indices, flat[indices], level)
 
+    def lowered(self, zones: list[BorderZone]) -> "HotPixels":
+        """The same after `lower_border`, as far as the pixels kept know it."""
+        heatmap = self._heatmap()
+        lower_border(heatmap, zones)
+        return HotPixels(self.shape, self.indices, heatmap.ravel()[self.indices], self.level)
+
     def peaks(self, grow: float) -> NDArray[np.float32]:
         """Highest score of every region at or above `grow`."""
+        return find_regions(self._heatmap(), grow=grow, seed=grow, reach=FRAGMENT_REACH)["score_max"]
+
+    def _heatmap(self) -> Heatmap:
         heatmap = np.full(self.shape, -np.inf, np.float32)
         heatmap.ravel()[self.indices] = self.scores
-        return find_regions(heatmap, grow=grow, seed=grow, reach=FRAGMENT_REACH)["score_max"]
+        return heatmap
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What calibration keeps of one heatmap."""
+
+    hot: HotPixels
+    zones: ZonePeaks
+
+    @classmethod
+    def of(cls, heatmap: Heatmap) -> "Seen":
+        return cls(HotPixels.of(heatmap), ZonePeaks.of(heatmap))
 
 
 def calibrate(heatmaps: Iterable[Heatmap], false_alarms: float) -> Calibration:
     """Calibrates on the heatmaps (float32 [H, W]) of good images, drawn one at a time from an iterator."""
-    hot = [HotPixels.of(heatmap) for heatmap in heatmaps]
-    if not hot:
+    seen = [Seen.of(heatmap) for heatmap in heatmaps]
+    if not seen:
         raise UsageError("calibration needs at least 1 good image")
+    zones = measure_zones([image.zones for image in seen])
+    hot = [image.hot.lowered(zones) for image in seen]
     n_pixels = sum(h.shape[0] * h.shape[1] for h in hot)
     grow, peaks = _regions(hot, n_pixels)
     tail, counted = fit_tail(peaks, grow, len(hot))
@@ -75,6 +99,7 @@ def calibrate(heatmaps: Iterable[Heatmap], false_alarms: float) -> Calibration:
         peaks=counted.tolist(),
         tail=tail,
         false_alarms=false_alarms,
+        border=zones,
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle
+from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.records import Verdict
 from flawmap.inspect.scorers import Scorer
 from flawmap.inspect.thresholds import Thresholds
@@ -57,6 +58,8 @@ class Pipeline:
     def heatmap(self, image: Image) -> tuple[Heatmap, Image]:
         """(heatmap float32 [H, W], reconstruction like `image`); `image` is [H, W] or [H, W, 3] in the bundle's dtype.
 
+        As the network scores it: the border is not lowered yet, since calibration decides by how much.
+
         Raises ImageError for an image of another kind than the bundle's, ValueError for a score that is not finite.
         """
         return self._heatmap(image, None, _Stopwatch())
@@ -74,6 +77,7 @@ class Pipeline:
         watch = _Stopwatch()
         heatmap, reconstruction = self._heatmap(image, recycle, watch)
         with watch("regions"):
+            lower_border(heatmap, self.thresholds.calibration.border)
             regions, candidates = find_defects(heatmap, self.thresholds)
             peak = heatmap.max()  # of the worst region, and of an image without one: how near to one it came
         return Inspection(

@@ -12,6 +12,7 @@ from scipy import stats
 
 from flawmap.export.bundle import read_bundle
 from flawmap.export.calibration_record import Calibration, ParetoTail, check_false_alarms
+from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.calibrate import (
     KEPT_FRACTION,
     KEPT_PIXELS,
@@ -119,12 +120,29 @@ def test_severity_is_monotone_and_score_at_its_inverse(seed: int, count: int, n_
     assert record.score_at(record.severity_floor - 5) == 2.0
 
 
+def lowered(heatmap: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float32]:
+    """As inspection sees it."""
+    lower_border(heatmap, calibration.border)
+    return heatmap
+
+
+def test_below_grow_severity_goes_on_falling(calibration: Calibration) -> None:
+    """So that images without a region are still ranked."""
+    below = calibration.severity(calibration.grow - np.array([0.0, 0.5, 3.0]))
+    assert below[0] == pytest.approx(calibration.severity_floor)
+    decade = calibration.tail.scale * np.log(10)
+    np.testing.assert_allclose(below[0] - below[1:], np.array([0.5, 3.0]) / decade)
+
+
 def test_the_counted_part_is_counting(calibration: Calibration) -> None:
     peaks = np.concatenate(
         [
-            find_regions(heavy_heatmap(s), grow=calibration.grow, seed=calibration.grow, reach=FRAGMENT_REACH)[
-                "score_max"
-            ]
+            find_regions(
+                lowered(heavy_heatmap(s), calibration),
+                grow=calibration.grow,
+                seed=calibration.grow,
+                reach=FRAGMENT_REACH,
+            )["score_max"]
             for s in range(25)
         ]
     ).astype(np.float64)
@@ -227,7 +245,8 @@ def test_one_hot_image_does_not_hide_the_others() -> None:
     hot = heavy_heatmap(6) + np.float32(5)
     record = calibrate([*calm, hot], 0.1)
     assert record.grow >= HotPixels.of(hot).level
-    expected = sum(len(find_regions(h, grow=record.grow, seed=record.grow, reach=FRAGMENT_REACH)) for h in [*calm, hot])
+    inspected = [lowered(heatmap, record) for heatmap in [*calm, hot]]
+    expected = sum(len(find_regions(h, grow=record.grow, seed=record.grow, reach=FRAGMENT_REACH)) for h in inspected)
     assert record.n_regions == expected
 
 

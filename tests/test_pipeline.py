@@ -90,7 +90,7 @@ def test_a_dot_is_found_where_it_is(pipeline: Pipeline) -> None:
 def test_a_good_image_is_ok(pipeline: Pipeline) -> None:
     found = pipeline.inspect(good_image(200, 300, seed=3))
     assert (found.verdict, len(found.regions), len(found.severities)) == ("OK", 0, 0)
-    assert found.severity == calibration().severity_floor
+    assert found.severity < calibration().severity_floor
 
 
 def test_an_ok_image_says_how_near_it_came_to_a_region(pipeline: Pipeline) -> None:

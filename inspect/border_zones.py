@@ -1,0 +1,117 @@
+"""Zones along the picture's border, scored so that they show false regions as rarely as the inside does.
+
+A picture's edge is where good images differ most: the part ends there or is cut off, light falls away, the network sees
+its surroundings mirrored. On magnetic tiles the highest score of a good picture lay within 8 px of its border in 10 of
+12 looked at, and one threshold for all let nothing else through. So scores near the border are standardised once more,
+by what calibration images show at that distance, and only ever lowered.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.export.calibration_record import BorderZone
+
+Heatmap = NDArray[np.float32]
+
+DISTANCES = (3, 8, 16, 32)  # px from the border at which a zone ends; the rest is the inside
+BLOCK = 16  # px: the highest score of a block is a peak
+TAIL_PEAKS = 60  # of a zone, the highest, tell how fast its peaks fall off
+TAIL_SHARE = 0.25  # of a zone's peaks at most
+FEWEST_PEAKS = 20  # of the tail: a zone with fewer is left as it is
+
+
+@dataclass(frozen=True)
+class ZonePeaks:
+    """Peaks of one heatmap in every zone, the inside last, and how many pixels each zone has."""
+
+    peaks: list[NDArray[np.float32]]
+    n_pixels: list[int]
+
+    @classmethod
+    def of(cls, heatmap: Heatmap) -> "ZonePeaks":
+        """`heatmap` is float32 [H, W]; the last few px of a side that fill no block are not looked at."""
+        distance = border_distance(heatmap.shape)
+        peaks, n_pixels = [], []
+        for low, high in _bounds():
+            inside = (distance >= low) & (distance < high)
+            peaks.append(_block_peaks(np.where(inside, heatmap, -np.inf)))
+            n_pixels.append(int(inside.sum()))
+        return cls(peaks, n_pixels)
+
+
+def measure_zones(images: list[ZonePeaks]) -> list[BorderZone]:
+    """How scores of each zone are lowered; zones that need not be, or of which too little is known, are left out."""
+    tails = []
+    for k in range(len(DISTANCES) + 1):
+        peaks = np.sort(np.concatenate([image.peaks[k] for image in images]).astype(np.float64))[::-1]
+        tails.append(_tail(peaks, sum(image.n_pixels[k] for image in images) / 1e6))
+    inside = tails[-1]
+    zones = []
+    for (low, high), tail in zip(_bounds(), tails[:-1], strict=False):
+        if inside is None or tail is None:
+            continue
+        factor = min(1.0, inside.scale / tail.scale)
+        offset = inside.location - factor * tail.location
+        # By e times more peaks at least: less may be chance.
+        if tail.location - inside.location > inside.scale:
+            zones.append(BorderZone(from_px=low, to_px=high, factor=factor, offset=offset))
+    return zones
+
+
+def lower_border(heatmap: Heatmap, zones: list[BorderZone]) -> None:
+    """Lowers the scores of `heatmap` (float32 [H, W], changed in place) in `zones`; none is raised."""
+    for zone in zones:
+        for part in _frame(heatmap, zone.from_px, zone.to_px):
+            np.minimum(part, part * np.float32(zone.factor) + np.float32(zone.offset), out=part)
+
+
+def border_distance(shape: tuple[int, ...]) -> NDArray[np.int32]:
+    """Distance in px of every pixel from the nearest side, 0 at the border; int32 [H, W]."""
+    y, x = (np.minimum(np.arange(n), np.arange(n)[::-1]).astype(np.int32) for n in shape[:2])
+    return np.minimum(y[:, None], x[None, :])
+
+
+@dataclass(frozen=True)
+class _Tail:
+    location: float  # score that peaks reach once a megapixel
+    scale: float  # mean excess: by so much higher, e times rarer
+
+
+def _tail(descending: NDArray[np.float64], megapixels: float) -> _Tail | None:
+    n_tail = min(TAIL_PEAKS, int(len(descending) * TAIL_SHARE))
+    if n_tail < FEWEST_PEAKS:
+        return None
+    threshold = descending[n_tail]
+    scale = max(float(descending[:n_tail].mean() - threshold), 1e-3)
+    return _Tail(threshold + scale * math.log(n_tail / megapixels), scale)
+
+
+def _bounds() -> Iterator[tuple[int, int]]:
+    """(from, to) of every zone, the inside last."""
+    return zip((0, *DISTANCES), (*DISTANCES, 1 << 30), strict=True)
+
+
+def _block_peaks(heatmap: Heatmap) -> NDArray[np.float32]:
+    rows, columns = (min(BLOCK, n) for n in heatmap.shape)
+    n_y, n_x = heatmap.shape[0] // rows, heatmap.shape[1] // columns
+    blocks = heatmap[: n_y * rows, : n_x * columns].reshape(n_y, rows, n_x, columns).max(axis=(1, 3)).ravel()
+    return np.asarray(blocks[np.isfinite(blocks)], np.float32)
+
+
+def _frame(heatmap: Heatmap, low: int, high: int) -> Iterator[Heatmap]:
+    """Views that together hold every pixel at a distance of `low` to `high` - 1 px from the border, each once."""
+    height, width = heatmap.shape
+    high = min(high, (min(height, width) + 1) // 2)
+    if low >= high:
+        return
+    inner = heatmap[low : height - low, low : width - low]
+    wide = high - low
+    height, width = inner.shape
+    yield inner[:wide]
+    yield inner[max(wide, height - wide) :]
+    yield inner[wide : max(wide, height - wide), :wide]
+    yield inner[wide : max(wide, height - wide), max(wide, width - wide) :]
