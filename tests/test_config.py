@@ -30,13 +30,13 @@ def test_default_yaml_is_the_default() -> None:
     assert load_config(CONFIGS / "default.yaml") == TrainConfig() == load_config()
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
 def test_every_shipped_file_loads(path: Path) -> None:
     assert isinstance(load_config(path), TrainConfig)
 
 
 def test_the_autoencoder_file_is_one() -> None:
-    config = load_config(CONFIGS / "autoencoder.yaml")
+    config = load_config(CONFIGS / "baselines" / "latent16.yaml")
     assert config.network.kind == "autoencoder"
     assert config.learning.steps == TrainConfig().learning.steps  # what it does not say stays
 
