@@ -12,9 +12,9 @@ from flawmap.tiling.errors import FlawmapError
 from flawmap.tiling.regions import find_regions
 from flawmap.training.scoring import ScoringModel
 
-TOLERANCE = 1e-3  # of a standardised score; rounding in another order of sums moves about a tenth of it
-REGION_LEVEL = 1.0  # score that one good pixel in a million reaches
-MARGIN = 3e-3  # regions are compared at levels that no score comes this near to
+TOLERANCE = 3e-3  # of a standardised score, 1 of which is ten times rarer: 0.7 % of a rate
+REGION_LEVEL = 1.0  # score that good images reach once in ten megapixels
+MARGIN = 1e-2  # regions are compared at levels that no score comes this near to
 
 
 class ParityError(FlawmapError):

@@ -442,5 +442,5 @@ def test_the_schedule_follows_whatever_runs_out_first() -> None:
 def test_default_settings_build() -> None:
     """The shipped network, not a tiny one: its stride and receptive field are what the configuration relies on."""
     network = fit.build_network(TrainConfig(), 1)
-    assert (network.stride, network.receptive_field) == (8, 192)
+    assert (network.stride, network.receptive_field) == (8, 96)
     assert TrainConfig().tile.border % network.stride == 0 == TrainConfig().tile.train_size % network.stride
