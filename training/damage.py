@@ -82,7 +82,7 @@ def _filling(rng: np.random.Generator, here: Tile, donor: Donor, mean: Tile, dev
         # Grain is the product's own: white noise would give the damage away on every picture that is not.
         grain = _piece(rng, donor(), here.shape)
         grain = (grain - grain.mean(axis=(0, 1))) * np.float32(rng.uniform(0, 1))
-        return (mean + deviation * contrast + grain).astype(np.float32)
+        return np.asarray(mean + deviation * contrast + grain, np.float32)
     if kind < 0.6:
         return _piece(rng, donor(), here.shape)
     return (here + deviation * sign * np.float32(shapes.log_uniform(rng, 1.5, 8))).astype(np.float32)
