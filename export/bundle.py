@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flawmap.export.calibration_record import Calibration
+from flawmap.export.part_record import Part
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_text, write_whole
 
@@ -81,6 +82,7 @@ class BundleInfo(BaseModel):
     tile: TileInfo
     image: ImageInfo
     normalisation: NormalisationInfo
+    part: Part = Field(default_factory=Part)
     calibration: Calibration | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 
@@ -143,13 +145,14 @@ def write_info(folder: Path, info: BundleInfo) -> None:
     write_text(folder / INFO, _info_text(info))
 
 
-def update_calibration(folder: Path, calibration: Calibration) -> None:
-    """Puts `calibration` into the bundle in `folder` and seals it again; UsageError for a bundle that is not sound.
+def update_bundle(folder: Path, *, part: Part | None = None, calibration: Calibration | None = None) -> None:
+    """Puts what is given into the bundle in `folder` and seals it again; UsageError for a bundle that is not sound.
 
     Both files are complete on the disk before the first takes its place, so that only a kill between two renames could
     leave a bundle that `read_bundle` refuses.
     """
-    info = read_bundle(folder).info.model_copy(update={"calibration": calibration})
+    given = {"part": part, "calibration": calibration}
+    info = read_bundle(folder).info.model_copy(update={k: v for k, v in given.items() if v is not None})
     text = _info_text(info)
     sums = {name: _file_sha256(folder / name) for name in _files(folder)}
     sums[INFO] = hashlib.sha256(text.encode()).hexdigest()

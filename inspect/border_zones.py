@@ -19,6 +19,7 @@ Heatmap = NDArray[np.float32]
 
 DISTANCES = (3, 8, 16, 32)  # px from the border at which a zone ends; the rest is the inside
 BLOCK = 16  # px: the highest score of a block is a peak
+BAND = 16 * BLOCK  # rows looked at at a time: a copy of a whole heatmap a zone would double what inspection takes
 TAIL_PEAKS = 60  # of a zone, the highest, tell how fast its peaks fall off
 TAIL_SHARE = 0.25  # of a zone's peaks at most
 FEWEST_PEAKS = 20  # of the tail: a zone with fewer is left as it is
@@ -34,13 +35,16 @@ class ZonePeaks:
     @classmethod
     def of(cls, heatmap: Heatmap) -> "ZonePeaks":
         """`heatmap` is float32 [H, W]; the last few px of a side that fill no block are not looked at."""
-        distance = border_distance(heatmap.shape)
-        peaks, n_pixels = [], []
-        for low, high in _bounds():
-            inside = (distance >= low) & (distance < high)
-            peaks.append(_block_peaks(np.where(inside, heatmap, -np.inf)))
-            n_pixels.append(int(inside.sum()))
-        return cls(peaks, n_pixels)
+        peaks: list[list[NDArray[np.float32]]] = [[] for _ in _bounds()]
+        n_pixels = [0 for _ in _bounds()]
+        for top in range(0, max(1, heatmap.shape[0] - BLOCK + 1), BAND):
+            band = slice(top, top + BAND)
+            distance = border_distance(heatmap.shape, band)
+            for k, (low, high) in enumerate(_bounds()):
+                inside = (distance >= low) & (distance < high)
+                peaks[k].append(_block_peaks(np.where(inside, heatmap[band], np.float32(-np.inf))))
+                n_pixels[k] += int(inside.sum())
+        return cls([np.concatenate(zone) for zone in peaks], n_pixels)
 
 
 def measure_zones(images: list[ZonePeaks]) -> list[BorderZone]:
@@ -69,10 +73,10 @@ def lower_border(heatmap: Heatmap, zones: list[BorderZone]) -> None:
             np.minimum(part, part * np.float32(zone.factor) + np.float32(zone.offset), out=part)
 
 
-def border_distance(shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Distance in px of every pixel from the nearest side, 0 at the border; int32 [H, W]."""
+def border_distance(shape: tuple[int, ...], rows: slice = slice(None)) -> NDArray[np.int32]:
+    """Distance in px of every pixel of `rows` from the nearest side, 0 at the border; int32 [H of `rows`, W]."""
     y, x = (np.minimum(np.arange(n), np.arange(n)[::-1]).astype(np.int32) for n in shape[:2])
-    return np.minimum(y[:, None], x[None, :])
+    return np.minimum(y[rows, None], x[None, :])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flawmap.export.bundle import read_bundle, update_calibration
+from flawmap.export.bundle import read_bundle, update_bundle
 from flawmap.export.calibration_record import Calibration, check_false_alarms
 from flawmap.inspect.calibrate import calibrate
 from flawmap.inspect.pipeline import Heatmap, Pipeline
@@ -37,5 +37,5 @@ def calibrate_bundle(
                 step(path.name)
 
         calibration = calibrate(heatmaps(), false_alarms)
-    update_calibration(bundle_dir, calibration)
+    update_bundle(bundle_dir, calibration=calibration)
     return calibration

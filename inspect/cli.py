@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
 
 if TYPE_CHECKING:
+    from flawmap.export.part_record import Part
     from flawmap.inspect.records import RunInfo
 
 DEFAULT_FALSE_ALARMS = 0.1  # false regions a good image
@@ -56,6 +57,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, openvino or tensorrt
 FalseAlarms = Annotated[
     float | None, typer.Option(help="False regions a good image may show on average; the bundle's own unless given.")
 ]
+PartOption = Annotated[
+    Path | None, typer.Option(help="YAML file: where to look, pixel size, rules of the plant.")
+]
 Quantile = Annotated[
     float | None, typer.Option(help="Instead of --false-alarms: share of good images that show none, such as 0.95.")
 ]
@@ -79,13 +83,27 @@ def train(
         list[str] | None, typer.Option("--set", help="One setting, key=value; wins over the file.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Let the network learn so long at most.")] = None,
+    part: PartOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Learns a product from good images and writes a finished bundle."""
     overrides = list(settings or [])
     if minutes is not None:
         overrides.append(f"learning.minutes={minutes}")
-    _train(good_dir, output, config, overrides, device)
+    _train(good_dir, output, config, overrides, device, part)
+
+
+@app.command()
+def configure(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to change.")],
+    part: Annotated[Path, typer.Argument(help="YAML file: where to look, pixel size, rules of the plant.")],
+) -> None:
+    """Gives a bundle another part description, without training."""
+    from flawmap.export.bundle import update_bundle
+    from flawmap.export.part_record import read_part
+
+    update_bundle(bundle, part=read_part(part))
+    print(f"Bundle: {bundle}")
 
 
 @app.command()
@@ -115,7 +133,7 @@ def export(
     ] = None,
 ) -> None:
     """Writes a bundle again from a checkpoint, and calibrates it on the images that training held out."""
-    _export(checkpoint, output, batch_size, "auto")
+    _export(checkpoint, output, batch_size, "auto", None)
 
 
 @app.command()
@@ -225,14 +243,17 @@ def demo(
     with progress("drawing images", sum(DEMO_IMAGES.values())) as step:
         write_dataset(data, surface=surface, size=(size, size), report=lambda done, total: step(""), **DEMO_IMAGES)
     settings = [f"learning.minutes={minutes}", f"product=sample {surface}", f"false_alarms={DEMO_FALSE_ALARMS}"]
-    _train(data / "train" / "good", bundle, None, settings, "auto")
+    _train(data / "train" / "good", bundle, None, settings, "auto", None)
     _tell(inspect_folder([data / "test"], bundle, run, fresh=True, progress=progress), run)
     print(summary(evaluate_run(run, data)))
     print(f"Report: {(run / 'index.html').resolve()}")
 
 
-def _train(good_dir: Path, output: Path, config_file: Path | None, overrides: list[str], device: str) -> None:
+def _train(
+    good_dir: Path, output: Path, config_file: Path | None, overrides: list[str], device: str, part_file: Path | None
+) -> None:
     """Good images in, finished bundle out; the checkpoint stays in `output`.work."""
+    from flawmap.export.part_record import read_part
     from flawmap.tiling.images import list_images
 
     paths = list_images(good_dir)
@@ -242,6 +263,7 @@ def _train(good_dir: Path, output: Path, config_file: Path | None, overrides: li
     from flawmap.training.fit import train
 
     config = load_config(config_file, overrides)
+    part = read_part(part_file) if part_file is not None else None
     work = output.with_name(output.name + ".work")
     with progress("learning", 100) as step:
         percent = 0
@@ -253,11 +275,12 @@ def _train(good_dir: Path, output: Path, config_file: Path | None, overrides: li
                 step(text)
 
         checkpoint = train(paths, config, work, device=device, report=show)
-    _export(checkpoint, output, None, device)
+    _export(checkpoint, output, None, device, part)
 
 
-def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str) -> None:
+def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str, part: "Part | None") -> None:
     _need_training()
+    from flawmap.export.bundle import update_bundle
     from flawmap.export.bundle_writer import write_bundle
 
     written = write_bundle(checkpoint, output, batch_size=batch_size)
@@ -266,6 +289,8 @@ def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str)
             f"exported: torch and ONNX Runtime differ by {written.parity.largest_difference:.1g} at most, "
             f"same {written.parity.n_regions} regions"
         )
+    if part is not None:
+        update_bundle(output, part=part)
     held_out = [path for path in written.held_out if path.is_file()]
     if len(held_out) < len(written.held_out):
         _say(f"not calibrated: images that training held out are gone, {written.held_out[0].parent} is not as it was")

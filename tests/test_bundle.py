@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flawmap.export.bundle import INFO, SCHEMA_VERSION, SUMS, read_bundle, seal, update_calibration
+from flawmap.export.bundle import INFO, SCHEMA_VERSION, SUMS, read_bundle, seal, update_bundle
 from flawmap.tiling.errors import UsageError
 from tests.bundles import calibration, make_bundle
 
@@ -134,13 +134,13 @@ def test_a_new_calibration_makes_another_sound_bundle(folder: Path) -> None:
     before = read_bundle(folder)
     kept = {name: (folder / name).read_bytes() for name in FILES if name != INFO}
     new = calibration(grow=3.0)
-    update_calibration(folder, new)
+    update_bundle(folder, calibration=new)
     after = read_bundle(folder)
     assert after.info.calibration == new
     assert after.info == before.info.model_copy(update={"calibration": new})
     assert after.digest != before.digest
     assert kept == {name: (folder / name).read_bytes() for name in kept}
-    update_calibration(folder, calibration())
+    update_bundle(folder, calibration=calibration())
     assert read_bundle(folder).digest == before.digest
     assert {path.name for path in folder.iterdir()} == {Path(name).parts[0] for name in FILES} | {SUMS}
 
@@ -148,4 +148,4 @@ def test_a_new_calibration_makes_another_sound_bundle(folder: Path) -> None:
 def test_a_tampered_bundle_gets_no_new_calibration(folder: Path) -> None:
     (folder / "model.onnx").write_bytes(b"")
     with pytest.raises(UsageError, match=r"model\.onnx"):
-        update_calibration(folder, calibration())
+        update_bundle(folder, calibration=calibration())

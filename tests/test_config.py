@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from flawmap.export.calibration_record import false_alarms_of
 from flawmap.tiling.errors import UsageError
-from flawmap.training.config import TrainConfig, flatten, known_keys, load_config
+from flawmap.tiling.settings_file import flatten, known_keys
+from flawmap.training.config import TrainConfig, load_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -26,7 +27,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 def test_default_yaml_is_the_default() -> None:
     shown = yaml.safe_load((CONFIGS / "default.yaml").read_text(encoding="utf-8"))
-    assert sorted(flatten(shown)) == sorted(known_keys())  # every setting is shown
+    assert sorted(flatten(shown)) == sorted(known_keys(TrainConfig))  # every setting is shown
     assert load_config(CONFIGS / "default.yaml") == TrainConfig() == load_config()
 
 
@@ -104,7 +105,7 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, unknown: str, nearest:
         load_config(written(tmp_path, text))
 
 
-@pytest.mark.parametrize("key", known_keys())
+@pytest.mark.parametrize("key", known_keys(TrainConfig))
 def test_every_key_is_missed_by_a_letter(key: str) -> None:
     with pytest.raises(UsageError, match=rf"did you mean `{re.escape(key)}`"):
         load_config(None, [f"{key}x=1"])

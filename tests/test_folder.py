@@ -18,7 +18,7 @@ import psutil
 import pytest
 import tifffile
 
-from flawmap.export.bundle import update_calibration
+from flawmap.export.bundle import update_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.progress import Step
 from flawmap.inspect.record_files import read_record, read_run_info, write_record
@@ -396,7 +396,7 @@ def test_another_run_in_the_same_folder_is_refused(images: Path, bundle: Path, t
     with pytest.raises(UsageError, match=r"holds another run: `paths` was .*, is .*part0\.png"):
         inspect_folder([images / "part0.png"], bundle, run_dir)
     shutil.copytree(bundle, tmp_path / "other")
-    update_calibration(tmp_path / "other", calibration(grow=3.0))
+    update_bundle(tmp_path / "other", calibration=calibration(grow=3.0))
     with pytest.raises(
         UsageError, match=rf"holds another run: `bundle` was [0-9a-f]{{12}}, is [0-9a-f]{{12}}\. {ways_out}"
     ):

@@ -3,15 +3,15 @@
 `configs/default.yaml` shows the same values with a comment each; a test keeps the two alike.
 """
 
-import difflib
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.settings_file import check_settings, read_settings
 
 LossName = Literal["charbonnier", "l1", "mse", "bce", "ssim"]
 Comparison = Literal["residual", "ssim"]
@@ -144,23 +144,15 @@ def load_config(path: Path | None = None, overrides: list[str] | None = None) ->
     """
     values: dict[str, Any] = {}
     if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"`--config` (={path}) cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UsageError(f"`--config` (={path}) is not valid YAML: {str(error).splitlines()[0]}") from None
-        if loaded is not None and not isinstance(loaded, dict):
-            raise UsageError(f"`--config` (={path}) must hold settings as `key: value`, not {type(loaded).__name__}")
         sections = TrainConfig().model_dump()
         # A section whose settings are all commented out reads as null.
-        values = {k: {} if v is None and isinstance(sections.get(k), dict) else v for k, v in (loaded or {}).items()}
+        values = {
+            k: {} if v is None and isinstance(sections.get(k), dict) else v
+            for k, v in read_settings(path, "--config").items()
+        }
     for override in overrides or []:
         _apply(values, override)
-    try:
-        return TrainConfig.model_validate(values)
-    except ValidationError as error:
-        raise UsageError(_explain(error)) from None
+    return check_settings(TrainConfig, values)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -176,31 +168,3 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values[name] = yaml.safe_load(text)
     except yaml.YAMLError:
         raise UsageError(f"`--set` (={override}): the value is not valid YAML") from None
-
-
-def _explain(error: ValidationError) -> str:
-    """One line for the first thing that is wrong."""
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    key = ".".join(place)
-    if first["type"] == "extra_forbidden":
-        known = [*TrainConfig.model_fields, *known_keys()]
-        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-        return f"unknown setting `{key}`: did you mean `{nearest[0]}`?"
-    message = first["msg"].removeprefix("Value error, ")
-    if not key:
-        return message
-    return f"`{key}` (={first['input']}): {message[0].lower()}{message[1:]}"
-
-
-def known_keys() -> list[str]:
-    """Every setting by its dotted name."""
-    return list(flatten(TrainConfig().model_dump()))
-
-
-def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level of dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
