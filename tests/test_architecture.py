@@ -15,7 +15,10 @@ PACKAGES = ("tiling", "training", "export", "inspect", "configs", "sample_data")
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 CLI = Path("inspect/cli.py")
 # What inspecting may use of export.
-WITHOUT_TORCH = ("export/bundle.py", *(f"export/{name}_record.py" for name in ("calibration", "part", "where", "rules")))
+WITHOUT_TORCH = (
+    "export/bundle.py",
+    *(f"export/{name}_record.py" for name in ("calibration", "part", "where", "rules")),
+)
 TRAINING_DEPENDENCIES = ("torch", "pytorch_lightning", "albumentations", "onnx", "onnxscript")
 # What each package may import of flawmap beside itself.
 ALLOWED = {
