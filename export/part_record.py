@@ -1,7 +1,7 @@
 """What an engineer knows of a part and no picture tells: YAML outside, a section of bundle.json inside the bundle.
 
-    where: ...                # where to look: `flawmap.export.where_record`
-    rules: ...                # what the plant decides on regions: `flawmap.export.rules_record`
+where: ...                # where to look: `flawmap.export.where_record`
+rules: ...                # what the plant decides on regions: `flawmap.export.rules_record`
 """
 
 from pathlib import Path
