@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,34 +24,28 @@ _STACK_BYTES = 400_000_000  # of aligned images held at once
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferencePicture:
     """What good images of an aligned product have in common; everything in the reference's plane.
 
     `image`: [H, W] or [H, W, 3], the good images' dtype: their trimmed mean.
-    `spread`: [H, W] uint16, times `spread_scale` the standard deviation of good images around it, in grey levels (of
-    RGB the root mean square over the channels).
+    `spread`: [H, W] float32, the standard deviation of good images around it, in grey levels (of RGB the root mean
+    square over the channels).
     `known`: [H, W] bool, False where too few of the images had data (at the border).
     `poses`: of every good image, in the order given. `n_averaged`: how many of them were averaged.
     """
 
     image: Image
-    spread: NDArray[np.uint16]
-    spread_scale: float
+    spread: NDArray[np.float32]
     known: NDArray[np.bool_]
     poses: tuple[Pose, ...]
     n_averaged: int
-
-    def deviation(self, rows: tuple[int, int] | None = None) -> NDArray[np.float32]:
-        """[y1 - y0, W] float32: the spread of rows [y0, y1) (all by default) in grey levels."""
-        y0, y1 = rows if rows is not None else (0, len(self.spread))
-        return self.spread[y0:y1] * np.float32(self.spread_scale)
 
 
 def build_reference(
     paths: Sequence[Path | str],
     read: Callable[[Any], Image] = read_image,
     report: Callable[[int, int], None] | None = None,
-) -> Reference:
+) -> ReferencePicture:
     """Registers good images onto the first, averages them, registers them onto the average and averages again.
 
     `paths` are given to `read` one by one, several times each; no more than 400 MB of aligned images and two float32
@@ -84,10 +77,7 @@ def build_reference(
     del spread, counts
     poses = registered(image)
     image, spread, counts = _averaged(first, [poses[n] for n in chosen], bands, lambda k: read_next(chosen[k]))
-    scale = max(float(spread.max()), 1e-6) / 65535
-    codes = np.empty(spread.shape, np.uint16)
-    cv2.multiply(spread, 1 / scale, dst=codes, dtype=cv2.CV_16U)
-    return Reference(image, codes, scale, counts >= fewest_known(len(chosen)), tuple(poses), len(chosen))
+    return ReferencePicture(image, spread, counts >= fewest_known(len(chosen)), tuple(poses), len(chosen))
 
 
 def _bands(image: Image, count: int) -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ From coarse to fine: phase correlation of the picture shrunk to 320 px finds shi
 size, at a middle one and at native size then measure what is left of both (docs/registration.md).
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +67,15 @@ class Registration:
             return pose
         raise ImageError(name, self._reason(image, pose.quality))
 
-    def quality(self, image: Image, name: Path | str = "image") -> float:
-        """How much `image` looks like the reference where it fits best, 0 to 1; without refusing any likeness.
+    def best_pose(self, image: Image, name: Path | str = "image") -> Pose:
+        """The pose in which `image` fits best, however badly: `register` without the limit to the quality."""
+        return self._pose(self._levels(image, name))
 
-        The mean correlation of the reference's native patches with the image. Raises ImageError as `register` does, but
-        for the likeness.
-        """
-        return self._pose(self._levels(image, name)).quality
+    def refined(self, image: Image, pose: Pose, name: Path | str = "image") -> Pose:
+        """The pose near `pose` (within a px or two) in which `image` fits best, with its quality."""
+        return self._refined(Level(1, self._checked(image, name)), self._patches[-1], pose)
 
-    def _levels(self, image: Image, name: Path | str) -> list[Level]:
+    def _checked(self, image: Image, name: Path | str) -> Image:
         height, width = image.shape[:2]
         if (height, width) != (self.height, self.width):
             raise ImageError(
@@ -82,21 +83,28 @@ class Registration:
             )
         if describe(image) != self._kind:
             raise ImageError(name, f"{describe(image)} cannot be laid on a reference of {self._kind}")
-        levels = make_levels(image)
+        return image
+
+    def _levels(self, image: Image, name: Path | str) -> list[Level]:
+        levels = make_levels(self._checked(image, name))
         if float(np.ptp(levels[0].pixels)) == 0:
             raise ImageError(name, "a blank picture: nothing to register")
         return levels
 
     def _pose(self, levels: list[Level]) -> Pose:
         pose = self._first_guess(levels[0])
-        quality = 0.0
         for level, patches in zip(levels, self._patches, strict=True):
-            for _ in range(_MOST_STEPS):
-                fit = patches.fit(level, pose)
-                pose, quality = fit.pose, fit.quality
-                if fit.step <= _ENOUGH * level.factor:
-                    break
-        return Pose(pose.dy, pose.dx, pose.angle, pose.height, pose.width, quality)
+            pose = self._refined(level, patches, pose)
+        return pose
+
+    def _refined(self, level: Level, patches: Patches, pose: Pose) -> Pose:
+        """The quality is that of the pose tried last, a hundredth of a pixel from the one returned."""
+        for _ in range(_MOST_STEPS):
+            fit = patches.fit(level, pose)
+            pose = replace(fit.pose, quality=fit.quality)
+            if fit.step <= _ENOUGH * level.factor:
+                break
+        return pose
 
     def _first_guess(self, level: Level) -> Pose:
         """The most likely pose at the coarsest level.
@@ -108,13 +116,8 @@ class Registration:
         if len(found) == 1:
             return found[0]
         found.sort(key=lambda pose: -self._likeness(level.pixels, pose))
-        refined = [self._refined(level, pose) for pose in found[:_REFINED]]
+        refined = [self._refined(level, self._patches[0], pose) for pose in found[:_REFINED]]
         return max(refined, key=lambda pose: self._likeness(level.pixels, pose))
-
-    def _refined(self, level: Level, pose: Pose) -> Pose:
-        for _ in range(2):
-            pose = self._patches[0].fit(level, pose).pose
-        return pose
 
     def _likeness(self, pixels: Grey, pose: Pose) -> float:
         """Correlation of the reference with the coarse picture laid on it by `pose`, where the two overlap, -1 to 1."""
