@@ -1,7 +1,7 @@
 """The bundle: the folder that training hands to the line. Described, read, checked and sealed here, without torch.
 
     model.onnx (or model.npz)  bundle.json  golden/tiles.npy  golden/score.npy  training.csv  training.png
-    MODEL_CARD.md  SHA256SUMS
+    MODEL_CARD.md  SHA256SUMS; of an aligned product also context.npy  golden/context.npy
 
 `SHA256SUMS` covers every other file, in the form that `sha256sum -c SHA256SUMS` reads. Its own digest names the bundle.
 """
@@ -25,6 +25,8 @@ INFO = "bundle.json"
 SUMS = "SHA256SUMS"
 GOLDEN_TILES = "golden/tiles.npy"
 GOLDEN_SCORE = "golden/score.npy"
+CONTEXT = "context.npy"  # `flawmap.tiling.context_map.ContextMap.pixels` of an aligned product
+GOLDEN_CONTEXT = "golden/context.npy"
 NEEDED = (INFO, GOLDEN_TILES, GOLDEN_SCORE)
 CLASSICAL_MODEL = "model.npz"
 CLASSICAL_KINDS = ("hog", "median")  # of `NetworkInfo.kind`: fitted numbers in `CLASSICAL_MODEL`, no network
@@ -69,6 +71,15 @@ class NormalisationInfo(BaseModel):
     std: list[float]
 
 
+class AlignmentInfo(BaseModel):
+    """Of a product that lies alike in every picture: images are registered onto `CONTEXT` before they are scored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    height: int = Field(ge=1)  # px of the reference, and of every image
+    width: int = Field(ge=1)
+
+
 class BundleInfo(BaseModel):
     """bundle.json."""
 
@@ -82,6 +93,7 @@ class BundleInfo(BaseModel):
     tile: TileInfo
     image: ImageInfo
     normalisation: NormalisationInfo
+    alignment: AlignmentInfo | None = None
     part: Part = Field(default_factory=Part)
     calibration: Calibration | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -125,8 +137,9 @@ def read_bundle(folder: Path) -> Bundle:
     except ValidationError as error:
         problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
         raise UsageError(f"{folder / INFO} does not describe a bundle: {problems}") from None
-    if model_name(info) not in listed:
-        raise UsageError(f"`bundle` (={folder}) is not complete: {SUMS} does not list {model_name(info)}")
+    for name in (model_name(info), *((CONTEXT, GOLDEN_CONTEXT) if info.alignment else ())):
+        if name not in listed:
+            raise UsageError(f"`bundle` (={folder}) is not complete: {SUMS} does not list {name}")
     return Bundle(folder, info, digest)
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.export.bundle import (
+    CONTEXT,
+    GOLDEN_CONTEXT,
     GOLDEN_SCORE,
     GOLDEN_TILES,
     MODEL,
+    AlignmentInfo,
     BundleInfo,
     ImageInfo,
     NetworkInfo,
@@ -84,6 +87,7 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
                 "longest_side": config.image.longest_side,
             }
         ),
+        alignment=_alignment(checkpoint),
         normalisation=NormalisationInfo(mean=model.mean.flatten().tolist(), std=model.std.flatten().tolist()),
         provenance={
             **checkpoint.provenance,
@@ -97,7 +101,7 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
         batch_size=batch_size,
         metadata={"flawmap": info.flawmap_version, "product": info.product, "network": info.network.model_dump()},
     )
-    parity = check_parity(model, folder / MODEL, checkpoint.proof_tiles)
+    parity = check_parity(model, folder / MODEL, checkpoint.proof_tiles, checkpoint.proof_context)
     info.provenance["parity"] = {
         "largest_score_difference": parity.largest_difference,
         "regions_compared": parity.n_regions,
@@ -106,6 +110,9 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
     (folder / GOLDEN_TILES).parent.mkdir()
     np.save(folder / GOLDEN_TILES, checkpoint.proof_tiles)
     np.save(folder / GOLDEN_SCORE, parity.score)
+    if checkpoint.reference is not None and checkpoint.proof_context is not None:
+        np.save(folder / GOLDEN_CONTEXT, checkpoint.proof_context)
+        np.save(folder / CONTEXT, checkpoint.reference.pixels)
     for name in ("training.csv", "training.png", SUSPICIOUS_TABLE, SUSPICIOUS_PICTURE):
         if (checkpoint.folder / name).is_file():
             shutil.copyfile(checkpoint.folder / name, folder / name)
@@ -113,3 +120,10 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
     write_info(folder, info)
     seal(folder)
     return parity
+
+
+def _alignment(checkpoint: Checkpoint) -> AlignmentInfo | None:
+    if checkpoint.reference is None:
+        return None
+    height, width = checkpoint.reference.shape
+    return AlignmentInfo(height=height, width=width)

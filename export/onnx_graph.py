@@ -1,4 +1,7 @@
-"""The scoring model as one ONNX file: raw tiles in, score map and reconstruction out, metadata inside."""
+"""The scoring model as one ONNX file: raw tiles in, score map and reconstruction out, metadata inside.
+
+Of an aligned product the graph takes a second input, `context`: what the reference shows at each tile's place.
+"""
 
 import json
 import logging
@@ -29,7 +32,10 @@ def write_onnx(checkpoint: Checkpoint, path: Path, *, batch_size: int | None, me
     any_size = not isinstance(network, BottleneckAutoencoder)
     side = EXAMPLE_STRIDES * network.stride if any_size else checkpoint.config.tile.train_size
     channels = () if checkpoint.n_channels == 1 else (checkpoint.n_channels,)
-    example = torch.from_numpy(np.zeros((batch_size or 2, side, side, *channels), checkpoint.dtype))
+    shape = (batch_size or 2, side, side)
+    examples = [torch.from_numpy(np.zeros((*shape, *channels), checkpoint.dtype))]
+    if checkpoint.reference is not None:
+        examples.append(torch.from_numpy(np.zeros((*shape, checkpoint.n_channels + 1), checkpoint.dtype)))
     dynamic: dict[int, Any] = {}
     if batch_size is None:
         dynamic[0] = torch.export.Dim("batch")
@@ -42,12 +48,12 @@ def write_onnx(checkpoint: Checkpoint, path: Path, *, batch_size: int | None, me
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             checkpoint.model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
-            (example,),
+            tuple(examples),
             dynamo=True,
             opset_version=OPSET,
-            input_names=["tiles"],
+            input_names=["tiles", "context"][: len(examples)],
             output_names=["score", "reconstruction"],
-            dynamic_shapes=(dynamic or None,),
+            dynamic_shapes=(dynamic or None,) * len(examples),
             verbose=False,
         )
     assert program is not None  # as it is with `dynamo`

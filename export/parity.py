@@ -31,23 +31,27 @@ class Parity:
     score: NDArray[np.float32]  # of ONNX Runtime: the golden answer
 
 
-def check_parity(model: ScoringModel, onnx_path: Path, tiles: NDArray[np.generic]) -> Parity:
-    """Scores `tiles` ([n, t, t] or [n, t, t, C], raw) both ways.
+def check_parity(
+    model: ScoringModel, onnx_path: Path, tiles: NDArray[np.generic], context: NDArray[np.generic] | None = None
+) -> Parity:
+    """Scores `tiles` ([n, t, t] or [n, t, t, C], raw) both ways; `context` [n, t, t, C + 1] of an aligned product.
 
     Raises:
         ParityError: scores differ by more than `TOLERANCE` (absolute, and relative above 1), reconstructions by more
             than one grey level, or the regions are not the same.
     """
     with torch.no_grad():
-        score, reconstruction = (output.numpy() for output in model(torch.from_numpy(tiles)))
+        given = None if context is None else torch.from_numpy(context)
+        score, reconstruction = (output.numpy() for output in model(torch.from_numpy(tiles), given))
     session = onnxruntime.InferenceSession(str(onnx_path), providers=["CPUExecutionProvider"])
     # One tile at a time: a graph with a fixed batch takes nothing else.
     batch = session.get_inputs()[0].shape[0]
     n = batch if isinstance(batch, int) else 1
     pieces = []
     for start in range(0, len(tiles), n):
-        piece = np.resize(tiles[start : start + n], (n, *tiles.shape[1:]))
-        pieces.append(session.run(["score", "reconstruction"], {"tiles": piece}))
+        inputs = {"tiles": tiles} if context is None else {"tiles": tiles, "context": context}
+        piece = {name: np.resize(values[start : start + n], (n, *values.shape[1:])) for name, values in inputs.items()}
+        pieces.append(session.run(["score", "reconstruction"], piece))
     exported_score = np.concatenate([p[0] for p in pieces])[: len(tiles)]
     exported_reconstruction = np.concatenate([p[1] for p in pieces])[: len(tiles)]
     return compare(score, exported_score, reconstruction, exported_reconstruction)

@@ -19,6 +19,7 @@ class ClassicalScorer:
 
     device = "cpu"
     device_note = ""
+    context_shape: tuple[int, ...] | None = None  # no reference is shown to it
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         """DeviceError for a `device` that is no CPU, UsageError for a model that cannot be read or scores otherwise."""
@@ -32,9 +33,9 @@ class ClassicalScorer:
         channels = () if info.image.channels == 1 else (info.image.channels,)
         self.batch_shape = (1, info.tile.size, info.tile.size, *channels)
         self.dtype = np.dtype(info.image.dtype)
-        self_test(bundle, lambda tiles: self._model.score(tiles[0])[0][None], 1, self.device)
+        self_test(bundle, lambda *inputs: self._model.score(inputs[0][0])[0][None], 1, self.device)
 
-    def score(self, tiles: Image) -> tuple[NDArray[np.float32], Image]:
+    def score(self, tiles: Image, context: Image | None = None) -> tuple[NDArray[np.float32], Image]:
         """One tile, `batch_shape` and `dtype` -> score float32 [1, t, t], higher is worse; reconstruction like it."""
         if tiles.shape != self.batch_shape or tiles.dtype != self.dtype:
             raise ValueError(

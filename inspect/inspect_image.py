@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flawmap.inspect.pipeline import Inspection, Pipeline
 from flawmap.inspect.read_ahead import Decoded, Image
-from flawmap.inspect.records import CandidateRecord, ImageRecord, RegionRecord
+from flawmap.inspect.records import AlignmentRecord, CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
 from flawmap.inspect.run_folder import writing
 from flawmap.inspect.thresholds import Thresholds
@@ -77,6 +77,7 @@ def _record(
         milliseconds={"decode": decoded.milliseconds, **inspection.milliseconds, "write": write_ms},
         overlay=overlay,
         source=decoded.source,
+        alignment=_alignment_record(inspection),
         regions=regions,
         candidates=_candidate_records(inspection, thresholds),
     )
@@ -103,6 +104,13 @@ def region_records(inspection: Inspection, thresholds: Thresholds) -> list[Regio
             zip(inspection.regions, inspection.severities, strict=True), start=1
         )
     ]
+
+
+def _alignment_record(inspection: Inspection) -> AlignmentRecord | None:
+    pose = inspection.pose
+    if pose is None:
+        return None
+    return AlignmentRecord(shift_x_px=pose.dx, shift_y_px=pose.dy, angle_degrees=pose.angle, quality=pose.quality)
 
 
 def _candidate_records(inspection: Inspection, thresholds: Thresholds) -> list[CandidateRecord]:

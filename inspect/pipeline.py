@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle
+from flawmap.inspect.alignment import Aligner
 from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.records import Verdict
 from flawmap.inspect.scorers import Scorer
@@ -21,6 +22,7 @@ from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe
 from flawmap.tiling.regions import REGION_DTYPE, TooManyRunsError, find_regions
+from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.shrink import enlarge, shrink
 from flawmap.tiling.stitch import Stitcher
 
@@ -42,7 +44,14 @@ class Inspection:
     candidates: NDArray[np.void]  # REGION_DTYPE [m <= CANDIDATES_MAX]: too low for a region, the highest first
     severity: float  # of the highest score, whether or not it makes a region; the calibration's floor at the least
     verdict: Verdict
-    milliseconds: dict[str, float]  # cut, score, stitch, regions
+    milliseconds: dict[str, float]  # align, cut, score, stitch, regions
+    pose: Pose | None  # where an aligned product lies in the image
+
+
+class _Scored(NamedTuple):
+    heatmap: Heatmap
+    reconstruction: Image
+    pose: Pose | None
 
 
 class Pipeline:
@@ -53,7 +62,10 @@ class Pipeline:
         self.info = bundle.info
         self.scorer = scorer
         self.thresholds = thresholds
-        self._batch = np.zeros(scorer.batch_shape, scorer.dtype)  # every batch of every image goes through it
+        self.aligner = Aligner(bundle) if bundle.info.alignment else None
+        # Every batch of every image goes through these.
+        self._batch = np.zeros(scorer.batch_shape, scorer.dtype)
+        self._context = None if scorer.context_shape is None else np.zeros(scorer.context_shape, scorer.dtype)
 
     def heatmap(self, image: Image) -> tuple[Heatmap, Image]:
         """(heatmap float32 [H, W], reconstruction like `image`); `image` is [H, W] or [H, W, 3] in the bundle's dtype.
@@ -62,7 +74,8 @@ class Pipeline:
 
         Raises ImageError for an image of another kind than the bundle's, ValueError for a score that is not finite.
         """
-        return self._heatmap(image, None, _Stopwatch())
+        heatmap, reconstruction, _ = self._heatmap(image, None, _Stopwatch())
+        return heatmap, reconstruction
 
     def inspect(self, image: Image, *, recycle: Inspection | None = None) -> Inspection:
         """Everything the product says about `image` ([H, W] or [H, W, 3] in the bundle's dtype).
@@ -75,7 +88,7 @@ class Pipeline:
         if self.thresholds is None:
             raise ValueError("`thresholds` are needed to inspect: this pipeline was made for heatmaps only")
         watch = _Stopwatch()
-        heatmap, reconstruction = self._heatmap(image, recycle, watch)
+        heatmap, reconstruction, pose = self._heatmap(image, recycle, watch)
         with watch("regions"):
             lower_border(heatmap, self.thresholds.calibration.border)
             regions, candidates = find_defects(heatmap, self.thresholds)
@@ -89,36 +102,45 @@ class Pipeline:
             severity=float(self.thresholds.severities(peak)),
             verdict=self.thresholds.verdict(float(peak)),
             milliseconds=watch.milliseconds,
+            pose=pose,
         )
 
-    def _heatmap(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> tuple[Heatmap, Image]:
+    def _heatmap(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> "_Scored":
         check_image_kind(image, self.info.image.channels, self.info.image.dtype)
         longest_side = self.info.image.longest_side
         if longest_side is None or max(image.shape[:2]) <= longest_side:
             return self._tiled(image, recycle, watch)
         with watch("shrink"):
             small = shrink(image, longest_side)
-        heatmap, reconstruction = self._tiled(small, None, watch)
+        heatmap, reconstruction, pose = self._tiled(small, None, watch)
         with watch("enlarge"):  # boxes are in px of the image that came
-            return (
+            return _Scored(
                 enlarge(heatmap, image.shape[:2], recycle.heatmap if recycle else None),
                 enlarge(reconstruction, image.shape[:2], recycle.reconstruction if recycle else None),
+                pose,
             )
 
-    def _tiled(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> tuple[Heatmap, Image]:
+    def _tiled(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> "_Scored":
+        pose = context = None
+        if self.aligner is not None:
+            with watch("align"):
+                pose, context = self.aligner.align(image)
         grid = self._grid(image)
         heatmap_of, reconstruction_of = self._stitchers(grid, image, recycle)
         with watch("cut"):
             padded = grid.pad(image)
+            padded_context = None if context is None else grid.pad(context)
         for first in range(0, len(grid), len(self._batch)):
             with watch("cut"):
                 n = grid.cut(padded, first, out=self._batch)
+                if padded_context is not None and self._context is not None:
+                    grid.cut(padded_context, first, out=self._context)
             with watch("score"):
-                scores, repaired = self.scorer.score(self._batch)
+                scores, repaired = self.scorer.score(self._batch, self._context)
             with watch("stitch"):
                 heatmap_of.add(first, scores[:n])
                 reconstruction_of.add(first, repaired[:n])
-        return heatmap_of.result(), reconstruction_of.result()
+        return _Scored(heatmap_of.result(), reconstruction_of.result(), pose)
 
     def _grid(self, image: Image) -> TileGrid:
         height, width = image.shape[:2]

@@ -53,6 +53,17 @@ class SourceFile(BaseModel):
     modified_ns: int
 
 
+class AlignmentRecord(BaseModel):
+    """Where an aligned product lies in an image, beside where it lies in the reference, at the picture's centre."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    shift_x_px: float  # to the right
+    shift_y_px: float  # down
+    angle_degrees: float  # counter-clockwise
+    quality: float  # 0..1, likeness of image and reference
+
+
 class ImageRecord(BaseModel):
     """One image: its verdict, its regions and how long each stage took."""
 
@@ -67,6 +78,7 @@ class ImageRecord(BaseModel):
     error: str = ""
     overlay: str | None = None  # the whole picture with its regions, relative to the run folder
     source: SourceFile
+    alignment: AlignmentRecord | None = None
     regions: list[RegionRecord]
     candidates: list[CandidateRecord] = []  # the highest first, at most `pipeline.CANDIDATES_MAX`
 

@@ -49,23 +49,33 @@ class TileScorer:
         channels = () if info.image.channels == 1 else (info.image.channels,)
         self.batch_shape = (self.batch_size, info.tile.size, info.tile.size, *channels)
         self.dtype = np.dtype(info.image.dtype)
-        self_test(bundle, lambda tiles: self._run(tiles)[0], self.batch_size, self.device)
-        self._run(np.zeros(self.batch_shape, self.dtype))  # warm-up: the first image must not pay for allocation
+        # Of an aligned product: what the reference shows at each tile's place.
+        self.context_shape = (*self.batch_shape[:3], info.image.channels + 1) if info.alignment else None
+        self_test(bundle, lambda *inputs: self._run(*inputs)[0], self.batch_size, self.device)
+        # Warm-up: the first image must not pay for allocation.
+        context = None if self.context_shape is None else np.zeros(self.context_shape, self.dtype)
+        self._run(np.zeros(self.batch_shape, self.dtype), context)
 
-    def score(self, tiles: Image) -> tuple[NDArray[np.float32], Image]:
+    def score(self, tiles: Image, context: Image | None = None) -> tuple[NDArray[np.float32], Image]:
         """Scores one full batch.
 
-        `tiles`: `batch_shape`, `dtype`; a last batch that is not full carries anything in the rest. Returns the score
+        `tiles`: `batch_shape`, `dtype`; `context`: `context_shape`, `dtype`, of an aligned product; a last batch that
+        is not full carries anything in the rest. Returns the score
         (float32 [N, t, t], higher is more likely a defect) and the reconstruction (shape and dtype of `tiles`).
         """
         if tiles.shape != self.batch_shape or tiles.dtype != self.dtype:
             raise ValueError(
                 f"`tiles` (={tiles.dtype} {list(tiles.shape)}) must be {self.dtype} {list(self.batch_shape)}"
             )
-        return self._run(tiles)
+        if (None if context is None else context.shape) != self.context_shape:
+            raise ValueError(
+                f"`context` must be {self.context_shape}, not {None if context is None else context.shape}"
+            )
+        return self._run(tiles, context)
 
-    def _run(self, tiles: Image) -> tuple[NDArray[np.float32], Image]:
-        score, reconstruction = self._session.run(["score", "reconstruction"], {"tiles": tiles})
+    def _run(self, tiles: Image, context: Image | None = None) -> tuple[NDArray[np.float32], Image]:
+        inputs = {"tiles": tiles} if context is None else {"tiles": tiles, "context": context}
+        score, reconstruction = self._session.run(["score", "reconstruction"], inputs)
         return score, reconstruction
 
 

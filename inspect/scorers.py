@@ -16,9 +16,12 @@ class Scorer(Protocol):
     device: str  # what really runs
     device_note: str  # why `auto` left a GPU out
     batch_shape: tuple[int, ...]  # [N, t, t] or [N, t, t, 3]
+    context_shape: tuple[int, ...] | None  # [N, t, t, C + 1] of an aligned product
     dtype: np.dtype[Any]
 
-    def score(self, tiles: NDArray[Any], /) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    def score(
+        self, tiles: NDArray[Any], context: NDArray[Any] | None = None, /
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """`batch_shape` tiles -> score float32 [N, t, t], higher is worse, and the reconstruction like the tiles."""
         ...
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.bundle import GOLDEN_SCORE, GOLDEN_TILES, Bundle
+from flawmap.export.bundle import GOLDEN_CONTEXT, GOLDEN_SCORE, GOLDEN_TILES, Bundle
 from flawmap.tiling.errors import UsageError
 
 Image = NDArray[Any]
@@ -14,20 +14,21 @@ Image = NDArray[Any]
 TOLERANCE = 3e-3  # absolute plus relative: what another device's arithmetic moves, and no more
 
 
-def self_test(bundle: Bundle, score: Callable[[Image], NDArray[np.float32]], batch_size: int, device: str) -> None:
+def self_test(bundle: Bundle, score: Callable[..., NDArray[np.float32]], batch_size: int, device: str) -> None:
     """Scores the bundle's golden tiles and compares; a wrong answer here is a wrong verdict on every part.
 
-    `score`: `batch_size` tiles -> score float32 [batch_size, t, t]. UsageError for tiles that cannot be read or scored,
-    or score otherwise.
+    `score`: `batch_size` tiles, and of an aligned product their context, -> score float32 [batch_size, t, t].
+    UsageError for tiles that cannot be read or scored, or score otherwise.
     """
-    tiles, expected = _golden(bundle)
+    inputs, expected = _golden(bundle)
     found = np.empty_like(expected)
-    batch = np.zeros((batch_size, *tiles.shape[1:]), tiles.dtype)
+    batches = [np.zeros((batch_size, *values.shape[1:]), values.dtype) for values in inputs]
     try:
-        for first in range(0, len(tiles), batch_size):
-            n = min(batch_size, len(tiles) - first)
-            batch[:n] = tiles[first : first + n]
-            found[first : first + n] = score(batch)[:n]
+        for first in range(0, len(expected), batch_size):
+            n = min(batch_size, len(expected) - first)
+            for batch, values in zip(batches, inputs, strict=True):
+                batch[:n] = values[first : first + n]
+            found[first : first + n] = score(*batches)[:n]
     except Exception as error:
         raise UsageError(f"`bundle` (={bundle.folder}) cannot score its own golden tiles: {error}") from error
     difference = np.abs(found.astype(np.float64) - expected)
@@ -40,13 +41,15 @@ def self_test(bundle: Bundle, score: Callable[[Image], NDArray[np.float32]], bat
         )
 
 
-def _golden(bundle: Bundle) -> tuple[Image, NDArray[np.float32]]:
-    """Golden tiles [k, t', t'] or [k, t', t', 3] in the image's dtype, and their score float32 [k, t', t']."""
+def _golden(bundle: Bundle) -> tuple[list[Image], NDArray[np.float32]]:
+    """(golden tiles [k, t', t'(, C)], of an aligned product their context too; their score float32 [k, t', t'])."""
+    names = (GOLDEN_TILES, GOLDEN_CONTEXT) if bundle.info.alignment else (GOLDEN_TILES,)
     try:
-        tiles = np.load(bundle.folder / GOLDEN_TILES, allow_pickle=False)
+        inputs = [np.load(bundle.folder / name, allow_pickle=False) for name in names]
         score = np.load(bundle.folder / GOLDEN_SCORE, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"`bundle` (={bundle.folder}): its golden tiles cannot be read: {error}") from error
+    tiles = inputs[0]
     if tiles.ndim not in (3, 4) or len(tiles) == 0 or score.shape != tiles.shape[:3] or score.dtype != np.float32:
         raise UsageError(f"`bundle` (={bundle.folder}): golden tiles {tiles.shape} and score {score.shape} do not fit")
-    return tiles, score
+    return inputs, score

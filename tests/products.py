@@ -30,6 +30,7 @@ torch.set_num_threads(1)  # several test processes share few cores
 SCALE = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 SIDE = 96  # px of most images drawn here
 TINY: dict[str, Any] = {
+    "alignment": False,  # the ribs drawn here are a texture; looking for a layout takes time
     "tile": {"train_size": 64, "border": 16},
     "network": {"channels": [8, 12]},
     "learning": {"steps": 30, "batch_size": 4, "validate_every": 10, "checkpoint_every": 10},
@@ -69,7 +70,9 @@ def good_images(count: int, *, side: int = SIDE, tile_size: int = 64, border: in
     """As `read_good_images` gives them, without files."""
     grid = TileGrid(side, side, tile_size, 0, multiple=4, border=border)
     padded = [grid.pad(draw_good(side, side, seed=i, **kind)) for i in range(count)]
-    return GoodImages([Path(f"{i:03}.tif") for i in range(count)], padded, border, left_out=0)
+    return GoodImages(
+        [Path(f"{i:03}.tif") for i in range(count)], padded, border, left_out=0, sizes=[(side, side)] * count
+    )
 
 
 def silent(progress: float, text: str) -> None:

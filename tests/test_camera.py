@@ -17,7 +17,7 @@ def test_noise_is_measured_under_structure(sigma: float) -> None:
     rng = np.random.default_rng(0)
     wave = 128 + 60 * np.sin(np.arange(512) / 30)[None, :] * np.cos(np.arange(512) / 40)[:, None]
     image = np.clip(np.round(wave + sigma * rng.standard_normal(wave.shape)), 0, 255).astype(np.uint8)
-    images = GoodImages([Path("a")], [image], 0, 0)
+    images = GoodImages([Path("a")], [image], 0, 0, [image.shape[:2]])
     assert Camera.measure(images, Normalisation((0.0,), (1.0,))).noise == pytest.approx(sigma, rel=0.08)
     assert Camera.measure(images, Normalisation((9.0,), (4.0,))).noise == pytest.approx(sigma / 4, rel=0.08)
 
@@ -26,7 +26,7 @@ def test_noise_of_a_dark_background_is_not_zero() -> None:
     """Half the picture is black: its median says 0, but a pixel of 0 may be anything up to half a grey level."""
     image = np.zeros((64, 64), np.uint8)
     image[:, :20] = draw_good(64, 20)
-    camera = Camera.measure(GoodImages([Path("a")], [image], 0, 0), Normalisation((0.0,), (2.0,)))
+    camera = Camera.measure(GoodImages([Path("a")], [image], 0, 0, [image.shape[:2]]), Normalisation((0.0,), (2.0,)))
     assert camera.noise == pytest.approx(12**-0.5 / 2)
 
 
@@ -63,6 +63,8 @@ def test_a_blank_picture_has_no_blur() -> None:
 def test_a_camera_is_measured_on_small_and_colour_images(channels: int) -> None:
     padded = [draw_good(40, 30, channels=channels, seed=seed) for seed in range(3)]
     mean, std = (100.0,) * channels, (20.0,) * channels
-    camera = Camera.measure(GoodImages([Path("a")] * 3, list(padded), 0, 0), Normalisation(mean, std))
+    camera = Camera.measure(
+        GoodImages([Path("a")] * 3, list(padded), 0, 0, [p.shape[:2] for p in padded]), Normalisation(mean, std)
+    )
     assert camera.noise > 0
     assert 0 <= camera.blur < 5

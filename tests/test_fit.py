@@ -26,6 +26,7 @@ from flawmap.training.fit import choose_accelerator, train
 from flawmap.training.good_images import Normalisation
 from flawmap.training.learner import MINING_AT, Learner
 from flawmap.training.schedule import FINAL_RATE, WARM_UP, Schedule
+from flawmap.training.scoring import RawTile
 from flawmap.training.tile_batches import TileDrawer
 from tests.products import draw_good, good_images, silent, tiny_config, trained, untrained_model, write_good
 
@@ -392,7 +393,13 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     path = trained()[0]
     loaded = checkpoints.load(path)
     checkpoints.save(
-        tmp_path / "again.ckpt", loaded.model, loaded.config, loaded.split, loaded.proof_tiles, loaded.provenance
+        tmp_path / "again.ckpt",
+        loaded.model,
+        loaded.config,
+        loaded.split,
+        RawTile(loaded.proof_tiles),
+        None,
+        loaded.provenance,
     )
     again = checkpoints.load(tmp_path / "again.ckpt")
     assert_alike(path, tmp_path / "again.ckpt")

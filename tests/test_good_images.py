@@ -96,7 +96,7 @@ def test_measured_normalisation_gives_zero_mean_and_unit_variance(channels: int)
 
 
 def test_a_blank_product_is_not_divided_by_zero() -> None:
-    blank = GoodImages([Path("a")], [np.full((64, 64), 77, np.uint8)], 0, 0)
+    blank = GoodImages([Path("a")], [np.full((64, 64), 77, np.uint8)], 0, 0, [(64, 64)])
     assert measure_normalisation(blank) == Normalisation((77.0,), (1.0,))
 
 
@@ -108,5 +108,5 @@ def test_a_blank_product_is_not_divided_by_zero() -> None:
 def test_full_scale_is_the_cameras(dtype: str, largest: float, full_scale: float) -> None:
     image = np.zeros((4, 4), dtype)
     image[2, 2] = largest
-    images = GoodImages([Path("a")], [image], 0, 0)
+    images = GoodImages([Path("a")], [image], 0, 0, [image.shape[:2]])
     assert images.full_scale == max(1.0, full_scale)

@@ -14,6 +14,7 @@ from flawmap.training.scoring import (
     LOGIT_REACH,
     LOGIT_SIGMA,
     RESIDUAL_WEIGHT,
+    RawTile,
     ScoringModel,
     evidence_of_tiles,
     residual_scales,
@@ -144,7 +145,7 @@ def test_the_repair_networks_score_is_a_weighted_sum(bias: float) -> None:
 def test_evidence_of_tiles_leaves_the_margin_out(config: object, n_maps: int) -> None:
     model = untrained_model(config)  # type: ignore[arg-type]
     tiles = [draw_good(64, 64, seed=s) for s in range(3)]
-    found = list(evidence_of_tiles(model, iter(tiles), 10))
+    found = list(evidence_of_tiles(model, map(RawTile, tiles), 10))
     assert [maps.shape for maps in found] == [(n_maps, 44, 44)] * 3
     with torch.no_grad():
         whole = model.explain(model.normalise(torch.from_numpy(tiles[1][None])))[1][0].numpy()

@@ -19,7 +19,7 @@ HOSTILE = "wörk $\\frac$ \udcff.png"  # no UTF-8, and no formula either
 
 def images(channels: int = 1) -> GoodImages:
     padded = [draw_good(300, 260, channels=channels, seed=seed) for seed in range(2)]
-    return GoodImages([Path("a.png"), Path(HOSTILE)], list(padded), BORDER, 0)
+    return GoodImages([Path("a.png"), Path(HOSTILE)], list(padded), BORDER, 0, [p.shape[:2] for p in padded])
 
 
 @pytest.mark.parametrize("channels", [1, 3])

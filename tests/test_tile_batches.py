@@ -1,5 +1,6 @@
 """Batches of tiles: a function of seed and step, from everywhere, hard places and borders included; and variation."""
 
+import itertools
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def drawer(images: GoodImages | None = None, *, noise: float = 0.1, **sections: 
 def coordinates(side: int = 200, border: int = 16) -> GoodImages:
     """A float image whose value tells the place, 1000 y + x of the padded image."""
     y, x = np.mgrid[0:side, 0:side]
-    return GoodImages([Path("a")], [(1000 * y + x).astype(np.float32)], border, 0)
+    return GoodImages([Path("a")], [(1000 * y + x).astype(np.float32)], border, 0, [(0, 0)])
 
 
 def corners(drawn: TileDrawer, batches: int = 40, n_tiles: int = 8) -> list[tuple[int, int]]:
@@ -51,7 +52,8 @@ def test_batches_of_every_kind_of_image(channels: int, dtype: str) -> None:
     batch = drawer(good_images(3, channels=channels, dtype=dtype)).batch((1, 2), 6)
     assert batch.good.shape == batch.damaged.shape == (6, channels, 64, 64)
     assert batch.mask.shape == (6, 1, 64, 64)
-    for part in batch:
+    assert batch.context is None
+    for part in batch[:3]:
         assert part.dtype == torch.float32
         assert part.is_contiguous()
         assert bool(torch.isfinite(part).all())
@@ -66,7 +68,7 @@ def test_a_batch_is_a_function_of_seed_and_step(seed: int, step: int) -> None:
     """Whatever the drawer drew before."""
     one, other = drawer(), drawer()
     other.batch((99, 99), 3)
-    for a, b in zip(one.batch((seed, step), 4), other.batch((seed, step), 4), strict=True):
+    for a, b in zip(one.batch((seed, step), 4)[:3], other.batch((seed, step), 4)[:3], strict=True):
         assert torch.equal(a, b)
     assert not torch.equal(one.batch((seed, step), 4).good, one.batch((seed, step + 1), 4).good)
 
@@ -76,7 +78,7 @@ def test_a_resumed_loader_goes_on_with_the_same_batches() -> None:
         return list(islice(DataLoader(TileBatches(drawer(), 7, 3, first_step), batch_size=None), count))
 
     for a, b in zip(loaded(0, 5)[3:], loaded(3, 2), strict=True):
-        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+        assert all(torch.equal(x, y) for x, y in zip(a[:3], b[:3], strict=True))
 
 
 def test_only_damage_differs_between_input_and_target() -> None:
@@ -96,7 +98,7 @@ def test_the_share_of_untouched_tiles(share: float) -> None:
 
 
 def test_noise_goes_into_input_and_target_alike() -> None:
-    blank = GoodImages([Path("a")], [np.full((96, 96), 0.5, np.float32)], 16, 0)
+    blank = GoodImages([Path("a")], [np.full((96, 96), 0.5, np.float32)], 16, 0, [(64, 64)])
     drawn = TileDrawer(blank, PLAIN, Camera(0.2, 0.5), tiny_config(damage={"untouched_share": 1.0}, variation=STILL))
     batch = drawn.batch((1,), 8)
     assert torch.equal(batch.good, batch.damaged)
@@ -151,7 +153,7 @@ def test_hard_places_are_shown_as_often_as_configured_and_mostly_undamaged() -> 
 
 def test_an_image_smaller_than_the_tile() -> None:
     grid = TileGrid(11, 30, 64, 0, multiple=4, border=16)
-    small = GoodImages([Path("a")], [grid.pad(draw_good(11, 30))], 16, 0)
+    small = GoodImages([Path("a")], [grid.pad(draw_good(11, 30))], 16, 0, [(11, 30)])
     assert drawer(small).batch((0,), 4).good.shape == (4, 1, 64, 64)
 
 
@@ -162,7 +164,7 @@ def test_variation_keeps_shape_and_scale(dtype: str, channels: int) -> None:
     varied = Variation(VariationSettings(), SCALE[dtype])
     for seed in range(8):
         varied.seed(seed)
-        found = varied(tile)
+        found = varied(tile)[0]
         assert found.shape == tile.shape
         assert found.dtype == np.float32
         assert found.flags["C_CONTIGUOUS"]
@@ -174,10 +176,10 @@ def test_variation_keeps_shape_and_scale(dtype: str, channels: int) -> None:
 
 def test_variation_off_changes_nothing_and_flips_only_flip() -> None:
     tile = draw_good(16, 16)
-    np.testing.assert_allclose(Variation(VariationSettings(**STILL), 255.0)(tile), tile, atol=1e-4)
+    np.testing.assert_allclose(Variation(VariationSettings(**STILL), 255.0)(tile)[0], tile, atol=1e-4)
     flip = Variation(VariationSettings(flips=True, brightness=0, contrast=0), 255.0)
     wanted = {t.astype(np.float32).round(2).tobytes() for t in (tile, tile[::-1], tile[:, ::-1], tile[::-1, ::-1])}
-    assert {flip(tile).round(2).tobytes() for _ in range(60)} == wanted
+    assert {flip(tile)[0].round(2).tobytes() for _ in range(60)} == wanted
 
 
 def test_a_seed_fixes_the_variation() -> None:
@@ -186,10 +188,28 @@ def test_a_seed_fixes_the_variation() -> None:
 
     def drawn(seed: int) -> list[bytes]:
         varied.seed(seed)
-        return [varied(tile).tobytes() for _ in range(5)]
+        return [varied(tile)[0].tobytes() for _ in range(5)]
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert len(set(drawn(1))) > 1
+
+
+def test_the_context_turns_with_its_tile_and_keeps_its_light() -> None:
+    tile = draw_good(32, 32)
+    context = np.dstack([tile, tile // 2])
+    varied = Variation(VariationSettings(flips=True, brightness=0.3, contrast=0), 255.0)
+    lights = set()
+    for seed in range(20):
+        varied.seed(seed)
+        image, turned = varied(tile, context)
+        assert turned is not None and turned.dtype == np.uint8
+        turns = {way: tile[:: way[0], :: way[1]] for way in itertools.product((1, -1), repeat=2)}
+        (way,) = (way for way, expected in turns.items() if np.array_equal(turned[..., 0], expected))
+        np.testing.assert_array_equal(turned[..., 1], (tile // 2)[:: way[0], :: way[1]])
+        gain, level = np.polyfit(turned[..., 0].ravel(), image.ravel(), 1)  # the same turn: what is left is the light
+        np.testing.assert_allclose(image, gain * turned[..., 0] + level, atol=0.02)
+        lights.add(round(float(image.mean())))
+    assert len(lights) > 3
 
 
 @settings(max_examples=20)

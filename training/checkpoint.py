@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_whole
 from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import GoodImages, Normalisation
-from flawmap.training.scoring import ScoringModel, build_network
+from flawmap.training.scoring import RawTile, ScoringModel, build_network
 from flawmap.training.split import Split
 from flawmap.training.standardisation import Standardisation
-from flawmap.training.tile_batches import TileDrawer
 
 FORMAT = 1
 PROOF_TILES = 4
@@ -34,6 +34,8 @@ class Checkpoint:
     config: TrainConfig
     split: Split
     proof_tiles: NDArray[np.generic]  # raw tiles, half of them damaged: torch and ONNX Runtime must agree on them
+    proof_context: NDArray[np.generic] | None  # of an aligned product: what the reference shows there
+    reference: ContextMap | None  # of an aligned product
     provenance: dict[str, Any]
     n_channels: int
     dtype: np.dtype[np.generic]
@@ -45,7 +47,8 @@ def save(
     model: ScoringModel,
     config: TrainConfig,
     split: Split,
-    proof_tiles: NDArray[np.generic],
+    proof: RawTile,
+    reference: ContextMap | None,
     provenance: dict[str, Any],
 ) -> None:
     """Writes a checkpoint, whole or not at all."""
@@ -53,12 +56,14 @@ def save(
         "flawmap_checkpoint": FORMAT,
         "config": config.model_dump(),
         "n_channels": model.mean.numel(),
-        "dtype": proof_tiles.dtype.name,
+        "dtype": proof.pixels.dtype.name,
         "normalisation": {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()},
         "standardisation": {name: getattr(model, name).flatten().tolist() for name in ("location", "scale")},
         "network": model.network.state_dict(),
         "split": {name: [str(p) for p in paths] for name, paths in asdict(split).items()},
-        "proof_tiles": torch.from_numpy(proof_tiles),
+        "proof_tiles": torch.from_numpy(proof.pixels),
+        "proof_context": None if proof.context is None else torch.from_numpy(proof.context),
+        "reference": None if reference is None else torch.from_numpy(reference.pixels),
         "provenance": provenance,
     }
     with write_whole(path) as temporary:
@@ -81,7 +86,8 @@ def load(path: Path) -> Checkpoint:
         raise UsageError(f"`CHECKPOINT` (={path}) must be a model.ckpt that `flawmap train` wrote, of format {FORMAT}")
     config = TrainConfig.model_validate(content["config"])
     dtype = np.dtype(content["dtype"])
-    network = build_network(config, content["n_channels"])
+    reference = content.get("reference")  # a checkpoint of before there were references has none
+    network = build_network(config, content["n_channels"], aligned=reference is not None)
     network.load_state_dict(content["network"])
     normalisation = Normalisation(**{k: tuple(v) for k, v in content["normalisation"].items()})
     standardisation = Standardisation(**{k: tuple(v) for k, v in content["standardisation"].items()})
@@ -90,6 +96,8 @@ def load(path: Path) -> Checkpoint:
         config=config,
         split=Split(**{name: [Path(p) for p in paths] for name, paths in content["split"].items()}),
         proof_tiles=content["proof_tiles"].numpy(),
+        proof_context=None if reference is None else content["proof_context"].numpy(),
+        reference=None if reference is None else ContextMap(reference.numpy()),
         provenance=content["provenance"],
         n_channels=content["n_channels"],
         dtype=dtype,
@@ -121,28 +129,32 @@ def _read(path: Path) -> Any:
         raise ValueError((str(error).splitlines() or [type(error).__name__])[0]) from None
 
 
-def draw_proof_tiles(model: ScoringModel, drawer: TileDrawer, config: TrainConfig) -> NDArray[np.generic]:
-    """Raw tiles [n, t, t] or [n, t, t, C] of held-out images, every second one with a bright 9 px square in it."""
+def draw_proof_tiles(model: ScoringModel, images: GoodImages, config: TrainConfig) -> RawTile:
+    """Tiles of held-out `images` as `cut_proof_tiles` gives them, of a size that the model takes."""
     size = config.tile.train_size
     if not isinstance(model.network, BottleneckAutoencoder):
-        smallest = min(n for image in drawer.images.padded for n in image.shape[:2])
+        smallest = min(n for image in images.padded for n in image.shape[:2])
         size = min(PROOF_SIZE, smallest - smallest % model.network.stride)
-    return cut_proof_tiles(drawer.images, size)
+    return cut_proof_tiles(images, size)
 
 
-def cut_proof_tiles(images: GoodImages, size: int) -> NDArray[np.generic]:
-    """`PROOF_TILES` random tiles of `size` px, [n, t, t] or [n, t, t, C], every second one with a square in it."""
+def cut_proof_tiles(images: GoodImages, size: int) -> RawTile:
+    """`PROOF_TILES` random tiles, [n, size, size] or [n, size, size, C], every second one with a bright 9 px square."""
     rng = np.random.default_rng(PROOF_SEED)
-    tiles = []
+    tiles, contexts = [], []
     for i in range(PROOF_TILES):
-        image = images.padded[int(rng.integers(len(images.padded)))]
+        index = int(rng.integers(len(images.padded)))
+        image = images.padded[index]
         y, x = (int(rng.integers(0, n - size + 1)) for n in image.shape[:2])
         tile = image[y : y + size, x : x + size].copy()
         if i % 2:
             middle = size // 2
             tile[middle - 4 : middle + 5, middle - 4 : middle + 5] = image.max()
         tiles.append(tile)
-    return np.stack(tiles)
+        context = images.context(index, y, x, size, size)
+        if context is not None:
+            contexts.append(context)
+    return RawTile(np.stack(tiles), np.stack(contexts) if contexts else None)
 
 
 def write_curve(path: Path, curve: list[dict[str, float]]) -> None:

@@ -89,6 +89,7 @@ class TrainConfig(_Section):
     """Everything that decides what a training gives, apart from the images."""
 
     product: str = "product"
+    alignment: bool | Literal["auto"] = "auto"
     image: ImageSettings = ImageSettings()
     tile: TileSettings = TileSettings()
     network: NetworkSettings = NetworkSettings()
@@ -129,6 +130,8 @@ class TrainConfig(_Section):
             )
         if self.network.compare == "ssim" and kind != "autoencoder":
             raise ValueError(f"`network.compare` (=ssim) needs `network.kind` (={kind}) to be autoencoder")
+        if self.alignment is True and kind != "repair":
+            raise ValueError(f"`alignment` (=true) needs `network.kind` (={kind}) to be repair")
         if self.hog.labelled is not None and kind != "hog":
             raise ValueError(f"`hog.labelled` (={self.hog.labelled}) needs `network.kind` (={kind}) to be hog")
         if self.median.window % 2 == 0:

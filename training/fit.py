@@ -3,6 +3,7 @@
 import logging
 import signal
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from flawmap.tiling.classical.model_file import MODELS
 from flawmap.tiling.errors import DeviceError, UsageError
 from flawmap.training import checkpoint as checkpoints
+from flawmap.training.alignment import align
 from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.camera import Camera
 from flawmap.training.classical.fit import train_classical
@@ -29,7 +31,7 @@ from flawmap.training.good_images import (
 from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
 from flawmap.training.read_split import read_split
-from flawmap.training.scoring import ScoringModel, build_network, evidence_of_tiles
+from flawmap.training.scoring import RawTile, ScoringModel, build_network, evidence_of_tiles
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
 from flawmap.training.suspicious import write_suspicious
@@ -88,11 +90,13 @@ def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, re
     model = ScoringModel(
         model.network, prepared.normalisation, standardisation, prepared.train.dtype, config.network.compare
     ).eval()
-    proof = checkpoints.draw_proof_tiles(model, held_out_drawer, config)
+    proof = checkpoints.draw_proof_tiles(model, prepared.held_out, config)
     write_suspicious(work, learner.suspicious, prepared.train)
     write_training_picture(work / "training.png", learner.curve, model, held_out_drawer)
     checkpoints.write_curve(work / "training.csv", learner.curve)
-    checkpoints.save(work / "model.ckpt", model, config, prepared.split, proof, _provenance(prepared, learner))
+    provenance = _provenance(prepared, learner)
+    reference = prepared.train.reference
+    checkpoints.save(work / "model.ckpt", model, config, prepared.split, proof, reference, provenance)
     resume_file.unlink(missing_ok=True)
     return work / "model.ckpt"
 
@@ -115,11 +119,12 @@ def _prepare(paths: list[Path], config: TrainConfig, report: Report) -> Prepared
         normalisation = measure_normalisation(images)
     else:  # an autoencoder's last layer gives 0..1
         normalisation = Normalisation((0.0,) * images.channels, (images.full_scale,) * images.channels)
+    images, held_out = align(images, held_out, config, report)
     return Prepared(split, images, held_out, normalisation, Camera.measure(images, normalisation))
 
 
 def _new_model(prepared: Prepared, config: TrainConfig) -> ScoringModel:
-    network = build_network(config, prepared.train.channels)
+    network = build_network(config, prepared.train.channels, aligned=prepared.train.reference is not None)
     # A fifth faster on a CPU, faster still on a GPU.
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ScoringModel(network, prepared.normalisation, None, prepared.train.dtype, config.network.compare)
@@ -198,11 +203,12 @@ def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -
     n_pixels = min(STANDARDISE_PIXELS, sum(image.shape[0] * image.shape[1] for image in images.padded))
     n_tiles = max(4, n_pixels // (size - 2 * margin) ** 2)
 
-    def tiles() -> Any:
+    def tiles() -> Iterator[RawTile]:
         for _ in range(n_tiles):
-            image = images.padded[int(rng.integers(len(images.padded)))]
+            index = int(rng.integers(len(images.padded)))
+            image = images.padded[index]
             y, x = (int(rng.integers(0, n - size + 1)) for n in image.shape[:2])
-            yield image[y : y + size, x : x + size]
+            yield RawTile(image[y : y + size, x : x + size], images.context(index, y, x, size, size))
 
     return Standardisation.measure(evidence_of_tiles(model, tiles(), margin))
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.tiling.context_map import ContextMap, Matrix
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe, read_image
@@ -34,12 +35,18 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class GoodImages:
-    """Padded images [H, W] or [H, W, C] of one dtype and channel count; `left_out` did not fit the memory allowed."""
+    """Padded images [H, W] or [H, W, C] of one dtype and channel count; `left_out` did not fit the memory allowed.
+
+    Of an aligned product, `reference` is what it shows at each place and `to_reference` holds a matrix for each image.
+    """
 
     paths: list[Path]
     padded: list[NDArray[np.generic]]
     border: int
     left_out: int
+    sizes: list[tuple[int, int]]  # height and width, px, of each image without its padding
+    reference: ContextMap | None = None
+    to_reference: list[Matrix] = field(default_factory=list)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -48,6 +55,24 @@ class GoodImages:
     @property
     def channels(self) -> int:
         return 1 if self.padded[0].ndim == 2 else self.padded[0].shape[2]
+
+    def image(self, index: int) -> NDArray[np.generic]:
+        """Image `index` without its padding, [H, W] or [H, W, C]; not a copy."""
+        height, width = self.sizes[index]
+        return self.padded[index][self.border : self.border + height, self.border : self.border + width]
+
+    def context(
+        self, index: int, y: int, x: int, height: int, width: int, shift: tuple[float, float] = (0.0, 0.0)
+    ) -> NDArray[np.generic] | None:
+        """What the reference shows at a tile's place, [height, width, C + 1], (`y`, `x`) in the padded image.
+
+        `shift`: px (x, y) by which it is seen beside its place, as a registration may err. None without a reference.
+        """
+        if self.reference is None:
+            return None
+        matrix = self.to_reference[index].copy()
+        matrix[:, 2] += shift
+        return self.reference.tile(matrix, self.border, y, x, height, width)
 
     @property
     def full_scale(self) -> float:
@@ -78,6 +103,7 @@ def read_good_images(
     """
     budget = int(cache_gib * 2**30)
     padded: list[NDArray[np.generic]] = []
+    sizes: list[tuple[int, int]] = []
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(paths), READERS):
             for path, image in zip(paths[start:], pool.map(read_image, paths[start : start + READERS]), strict=False):
@@ -86,11 +112,12 @@ def read_good_images(
                 height, width = image.shape[:2]
                 grid = TileGrid(height, width, tile_size, 0, multiple=multiple, border=border)
                 padded.append(grid.pad(image))
+                sizes.append((height, width))
                 budget -= padded[-1].nbytes
             report(len(padded), len(paths))
             if budget <= 0:
                 break
-    return GoodImages(paths[: len(padded)], padded, border, left_out=len(paths) - len(padded))
+    return GoodImages(paths[: len(padded)], padded, border, left_out=len(paths) - len(padded), sizes=sizes)
 
 
 def check_alike(first_path: Path, first: NDArray[np.generic], path: Path, image: NDArray[np.generic]) -> None:

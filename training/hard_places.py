@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from flawmap.training.good_images import GoodImages
-from flawmap.training.scoring import ScoringModel
+from flawmap.training.scoring import RawTile, ScoringModel, explain_raw
 from flawmap.training.tile_batches import HardPlace
 
 WINDOW = 512  # px looked at in one go
@@ -76,8 +76,8 @@ def find_peaks(model: ScoringModel, images: GoodImages, seed: tuple[int, ...], u
         multiple = model.network.stride
         rows, columns = (min(WINDOW, n // multiple * multiple) for n in image.shape[:2])
         y, x = _corner(rng, image.shape[0] - rows), _corner(rng, image.shape[1] - columns)
-        window = torch.from_numpy(image[y : y + rows, x : x + columns][None].astype(np.float32))
-        evidence = model.explain(model.normalise(window.to(next(model.parameters()).device)))[1]
+        tile = RawTile(image[y : y + rows, x : x + columns], images.context(index, y, x, rows, columns))
+        evidence = explain_raw(model, tile)
         logit = evidence[:, :1]  # the head's, smoothed
         highest = F.max_pool2d(logit, (2 * APART + 1, 1), stride=1, padding=(APART, 0))
         highest = F.max_pool2d(highest, (1, 2 * APART + 1), stride=1, padding=(0, APART))

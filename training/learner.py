@@ -62,7 +62,8 @@ class Learner(pl.LightningModule):
                     return {"clean": clean, "loss": clean}
                 activity = losses.activity_loss(code.float())
             return {"clean": clean, "activity": activity, "loss": clean + settings.activity_weight * activity}
-        repaired, logit = (output.float() for output in self.model.network(batch.damaged))
+        context = None if batch.context is None else self.model.normalise_context(batch.context)
+        repaired, logit = (output.float() for output in network(batch.damaged, context))
         with full:
             cost = losses.pixel_loss(settings.loss, repaired, batch.good)
             damaged, clean = losses.balanced_mean(cost, batch.mask)

@@ -46,7 +46,8 @@ def _draw_tiles(axes: Any, model: ScoringModel, drawer: TileDrawer) -> None:
     # Tiles with much to see: the most damaged ones of a few.
     order = torch.argsort(batch.mask.sum(dim=(1, 2, 3)), descending=True)[:ROWS]
     x = batch.damaged[order]
-    reconstruction, evidence = model.explain(x)
+    context = None if batch.context is None else model.normalise_context(batch.context[order])
+    reconstruction, evidence = model.explain(x, context)
     score = model.standardise(evidence)
     residual = (x - reconstruction).abs().amax(dim=1)
     for row in range(ROWS):

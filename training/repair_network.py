@@ -11,6 +11,7 @@ takes as many more steps in the same minutes, and on cloth found 0.92 of the def
 
 import itertools
 
+import torch
 from torch import Tensor, nn
 
 from flawmap.training.blocks import convolution, double_convolution
@@ -61,21 +62,23 @@ class RepairNetwork(nn.Module):
     Args:
         n_channels: channels of the image.
         channels: channels a level of the U-Net.
+        n_context: further channels it is shown of what is normal at a tile's place: see `flawmap.training.reference`.
     """
 
     stride: int  # px: tile sizes and starts are multiples of it
     receptive_field: int  # px
 
-    def __init__(self, n_channels: int, channels: tuple[int, ...]) -> None:
+    def __init__(self, n_channels: int, channels: tuple[int, ...], n_context: int = 0) -> None:
         super().__init__()
         self.n_channels = n_channels
         self.stride = UNSHUFFLE * 2 ** (len(channels) - 1)
         self.receptive_field = receptive_field(len(channels))
-        self.unet = UNet(n_channels, n_channels + 1, channels)
+        self.unet = UNet(n_channels + n_context, n_channels + 1, channels)
 
-    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised tiles [N, C, H, W] -> repaired tiles [N, C, H, W], damage logit [N, 1, H, W]."""
-        change, logit = self.unet(tiles).split((self.n_channels, 1), dim=1)
+    def forward(self, tiles: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Normalised tiles [N, C, H, W], context [N, n_context, H, W] -> repaired tiles, damage logit [N, 1, H, W]."""
+        shown = tiles if context is None else torch.cat([tiles, context], dim=1)
+        change, logit = self.unet(shown).split((self.n_channels, 1), dim=1)
         # The change, not the picture: an untouched tile is repaired perfectly by giving zero.
         return tiles + change, logit
 

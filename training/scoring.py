@@ -12,6 +12,7 @@ An autoencoder has the residual only: the rarest of its box means of several siz
 """
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from flawmap.tiling.context_map import SPREAD_STEPS
 from flawmap.training.autoencoder import BottleneckAutoencoder, ConvolutionalAutoencoder
 from flawmap.training.config import Comparison, TrainConfig
 from flawmap.training.good_images import Normalisation
@@ -37,11 +39,11 @@ RESIDUAL_WEIGHT = 0.5
 Network = RepairNetwork | BottleneckAutoencoder | ConvolutionalAutoencoder
 
 
-def build_network(config: TrainConfig, n_channels: int) -> Network:
-    """The network that `config` asks for."""
+def build_network(config: TrainConfig, n_channels: int, *, aligned: bool = False) -> Network:
+    """The network that `config` asks for; of an `aligned` product it is shown the reference and its spread too."""
     settings = config.network
     if settings.kind == "repair":
-        return RepairNetwork(n_channels, settings.channels)
+        return RepairNetwork(n_channels, settings.channels, n_channels + 1 if aligned else 0)
     if settings.latent_size is None:
         return ConvolutionalAutoencoder(n_channels, settings.channels)
     return BottleneckAutoencoder(n_channels, settings.channels, settings.latent_size, config.tile.train_size)
@@ -89,14 +91,18 @@ class ScoringModel(nn.Module):
             ("scale", standardisation.scale),
         ):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
+        self.spread_unit = float(np.mean(normalisation.std))
         taps = torch.arange(-LOGIT_REACH, LOGIT_REACH + 1, dtype=torch.float32)
         weights = torch.exp(-(taps**2) / (2 * LOGIT_SIGMA**2))
         self.register_buffer("taps", weights / weights.sum())
 
-    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw tiles [N, H, W] or [N, H, W, C] -> score float32 [N, H, W], reconstruction like the tiles."""
+    def forward(self, tiles: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Raw tiles [N, H, W] or [N, H, W, C] -> score float32 [N, H, W], reconstruction like the tiles.
+
+        `context`, of an aligned product: raw, [N, H, W, C + 1], see `flawmap.tiling.context_map`.
+        """
         x = self.normalise(tiles)
-        reconstruction, evidence = self.explain(x)
+        reconstruction, evidence = self.explain(x, None if context is None else self.normalise_context(context))
         score = self.standardise(evidence)
         restored = reconstruction * self.std + self.mean
         if self.full_scale is not None:
@@ -118,10 +124,16 @@ class ScoringModel(nn.Module):
         x = x.unsqueeze(1) if tiles.dim() == 3 else x.permute(0, 3, 1, 2)
         return (x - self.mean) / self.std
 
-    def explain(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def normalise_context(self, context: Tensor) -> Tensor:
+        """Raw context [N, H, W, C + 1] -> float32 [N, C + 1, H, W], in the units of a normalised image."""
+        x = context.to(torch.float32).permute(0, 3, 1, 2)
+        steps = 1.0 if self.full_scale is None else SPREAD_STEPS
+        return torch.cat([(x[:, :-1] - self.mean) / self.std, x[:, -1:] / (steps * self.spread_unit)], dim=1)
+
+    def explain(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Normalised tiles -> reconstruction [N, C, H, W] and evidence maps [N, K, H, W], not standardised yet."""
         if self.has_head:
-            reconstruction, logit = self.network(x)
+            reconstruction, logit = self.network(x, context)
             residual = residual_scales(x - reconstruction, REPAIR_BOXES)
             return reconstruction, torch.cat([self._smooth(logit), residual], dim=1)
         reconstruction = self.network(x)
@@ -147,13 +159,26 @@ def residual_scales(residual: Tensor, boxes: tuple[int, ...]) -> Tensor:
     return torch.cat(maps, dim=1)
 
 
+class RawTile(NamedTuple):
+    """A tile as it was cut from a picture, [H, W] or [H, W, C], and what the reference shows there, [H, W, C + 1]."""
+
+    pixels: NDArray[np.generic]
+    context: NDArray[np.generic] | None = None
+
+
 @torch.no_grad()
-def evidence_of_tiles(
-    model: ScoringModel, tiles: Iterable[NDArray[np.generic]], margin: int
-) -> Iterator[NDArray[np.float32]]:
-    """Evidence of tiles [H, W] or [H, W, C] without their `margin` px, float32 [K, H - 2 margin, W - 2 margin] each."""
+def explain_raw(model: ScoringModel, tile: RawTile) -> Tensor:
+    """Evidence maps [1, K, H, W] of one raw tile, on the model's device."""
     device = next(model.parameters()).device
+    x = model.normalise(torch.from_numpy(tile.pixels[None].astype(np.float32)).to(device))
+    context = None
+    if tile.context is not None:
+        context = model.normalise_context(torch.from_numpy(tile.context[None].astype(np.float32)).to(device))
+    return model.explain(x, context)[1]
+
+
+def evidence_of_tiles(model: ScoringModel, tiles: Iterable[RawTile], margin: int) -> Iterator[NDArray[np.float32]]:
+    """Evidence of tiles without their `margin` px, float32 [K, H - 2 margin, W - 2 margin] each."""
     for tile in tiles:
-        x = model.normalise(torch.from_numpy(tile[None].astype(np.float32)).to(device))
-        evidence = model.explain(x)[1][0].cpu().numpy()
+        evidence = explain_raw(model, tile)[0].cpu().numpy()
         yield evidence[:, margin : evidence.shape[1] - margin, margin : evidence.shape[2] - margin]

@@ -21,6 +21,7 @@ from flawmap.training.good_images import GoodImages, Normalisation
 from flawmap.training.variation import Variation
 
 SUSPICIOUS_REACH = 16  # px: how far a defect is taken to reach beyond its peak
+REGISTRATION_ERROR = 0.15  # px, standard deviation: what training shows it of a reference not quite in place
 TRIES = 20  # for a tile that shows nothing suspicious; an image may hold nothing else
 
 
@@ -36,12 +37,14 @@ class HardPlace:
 class TileBatch(NamedTuple):
     """Normalised tiles: `damaged` is the input, `good` the target, float32 [N, C, H, W].
 
-    `mask` is float32 [N, 1, H, W] in {0, 1}: 1 where the input is visibly damaged.
+    `mask` is float32 [N, 1, H, W] in {0, 1}: 1 where the input is visibly damaged. `context`, of an aligned product, is
+    what the reference shows there: [N, H, W, C + 1], raw.
     """
 
     damaged: Tensor
     good: Tensor
     mask: Tensor
+    context: Tensor | None = None
 
 
 class TileDrawer:
@@ -61,31 +64,53 @@ class TileDrawer:
         """`n_tiles` tiles, the same for the same `seed` and hard places."""
         rng = np.random.default_rng(seed)
         self.variation.seed(int(rng.integers(1 << 31)))
-        damaged, good, masks = [], [], []
+        damaged, good, masks, contexts = [], [], [], []
         for _ in range(n_tiles):
             hard = bool(self.hard_places) and rng.random() < self.settings.hard_share
-            tile = self._tile(rng, hard)
+            tile, context = self._tile(rng, hard)
             # Noise goes into input and target alike: the network is not asked to guess it away.
             tile = tile + rng.standard_normal(tile.shape, dtype=np.float32) * np.float32(self.camera.noise / 2)
             untouched = self.settings.hard_untouched_share if hard else self.settings.untouched_share
             if rng.random() < untouched:
                 bad, mask = tile, np.zeros(tile.shape[:2], np.bool_)
             else:
-                bad, mask = damage_tile(rng, tile, lambda: self._tile(rng, hard=False), self.camera, self.settings)
+                bad, mask = damage_tile(rng, tile, lambda: self._donor(rng), self.camera, self.settings)
             damaged.append(bad)
             good.append(tile)
             masks.append(mask[..., None])
-        return TileBatch(_stack(damaged), _stack(good), _stack(masks))
+            if context is not None:
+                contexts.append(context)
+        context_batch = torch.from_numpy(np.stack(contexts)) if contexts else None
+        return TileBatch(_stack(damaged), _stack(good), _stack(masks), context_batch)
 
-    def _tile(self, rng: np.random.Generator, hard: bool) -> NDArray[np.float32]:
-        """One varied, normalised tile [H, W, C] without a suspicious place, if such a one can be had."""
+    def _tile(self, rng: np.random.Generator, hard: bool) -> tuple[NDArray[np.float32], NDArray[np.generic] | None]:
+        """(one varied, normalised tile [H, W, C] with nothing suspicious, if that can be had; its context)."""
+        index, y, x = self._sound_place(rng, hard)
+        context = None
+        if self.images.reference is not None:
+            shift_x, shift_y = rng.normal(0, REGISTRATION_ERROR, 2)
+            context = self.images.context(index, y, x, self.size, self.size, (shift_x, shift_y))
+        return self._varied(index, y, x, context)
+
+    def _donor(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """A tile [H, W, C] of anywhere, to take foreign pieces from."""
+        return self._varied(*self._sound_place(rng, hard=False), None)[0]
+
+    def _varied(
+        self, index: int, y: int, x: int, context: NDArray[np.generic] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.generic] | None]:
+        tile = self.images.padded[index][y : y + self.size, x : x + self.size]
+        varied, context = self.variation(tile, context)
+        varied = self.normalisation.apply(varied)
+        return varied if varied.ndim == 3 else varied[..., None], context
+
+    def _sound_place(self, rng: np.random.Generator, hard: bool) -> tuple[int, int, int]:
+        """A place as of `_place` that shows nothing suspicious, if `TRIES` draws find one."""
         for _ in range(TRIES):
             index, y, x = self._place(rng, hard)
             if not any(self._shows(place, index, y, x) for place in self.suspicious_places):
                 break
-        image = self.images.padded[index]
-        varied = self.normalisation.apply(self.variation(image[y : y + self.size, x : x + self.size]))
-        return varied if varied.ndim == 3 else varied[..., None]
+        return index, y, x
 
     def _place(self, rng: np.random.Generator, hard: bool) -> tuple[int, int, int]:
         """(image index, y and x of the tile's corner in the padded image)."""

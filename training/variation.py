@@ -39,8 +39,15 @@ class Variation:
         """Fixes what the following calls draw, so that a resumed training sees what an undisturbed one does."""
         self.compose.set_random_seed(seed)
 
-    def __call__(self, tile: NDArray[np.generic]) -> NDArray[np.float32]:
-        """[H, W] or [H, W, C] of any image dtype -> float32 of the same shape and scale."""
+    def __call__(
+        self, tile: NDArray[np.generic], context: NDArray[np.generic] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.generic] | None]:
+        """(`tile`, [H, W] or [H, W, C] of any image dtype, as float32 of the same shape and scale; `context`).
+
+        What a tile's reference shows, `context` [H, W, K], is turned with it, but light is the tile's alone.
+        """
         scaled = np.ascontiguousarray(tile, dtype=np.float32) / self.full_scale
-        varied = self.compose(image=scaled if scaled.ndim == 3 else scaled[..., None])["image"]
-        return np.ascontiguousarray(varied, dtype=np.float32).reshape(tile.shape) * self.full_scale
+        drawn = {"image": scaled if scaled.ndim == 3 else scaled[..., None]}
+        varied = self.compose(**drawn if context is None else {**drawn, "mask": context})
+        image = np.ascontiguousarray(varied["image"], dtype=np.float32).reshape(tile.shape) * self.full_scale
+        return image, varied.get("mask")

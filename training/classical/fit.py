@@ -38,7 +38,7 @@ def train_classical(
     else:
         model = fit_median(images, held_out, normalisation, config)
     smallest = min(n for image in held_out.padded for n in image.shape[:2])
-    proof = cut_proof_tiles(held_out, min(PROOF_SIZE, smallest - smallest % stride))
+    proof = cut_proof_tiles(held_out, min(PROOF_SIZE, smallest - smallest % stride)).pixels
     provenance = {
         "images_trained_on": len(images.paths),
         "images_standardised_on": len(held_out.paths),

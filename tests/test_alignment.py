@@ -1,0 +1,149 @@
+"""Aligned products end to end: found out or asked for, the reference learned, kept, exported and used to inspect."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from flawmap.export.bundle import CONTEXT, read_bundle
+from flawmap.export.bundle_writer import write_bundle
+from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.errors import ImageError, UsageError
+from flawmap.tiling.images import write_image
+from flawmap.training.alignment import align
+from flawmap.training.checkpoint import load
+from flawmap.training.config import TrainConfig
+from flawmap.training.fit import train
+from flawmap.training.good_images import GoodImages, read_good_images
+from tests.products import silent, tiny_config, write_good
+
+HEIGHT, WIDTH = 224, 288
+
+
+def layout(seed: int = 0) -> NDArray[np.uint8]:
+    """A sheet of rectangles and discs that no other place repeats."""
+    rng = np.random.default_rng(seed)
+    sheet = np.full((HEIGHT + 40, WIDTH + 40), 90, np.uint8)
+    for _ in range(60):
+        y, x = int(rng.integers(0, HEIGHT + 30)), int(rng.integers(0, WIDTH + 30))
+        height, width = (int(n) for n in rng.integers(5, 30, 2))
+        if rng.random() < 0.5:
+            cv2.rectangle(sheet, (x, y), (x + width, y + height), int(rng.integers(40, 220)), -1)
+        else:
+            cv2.circle(sheet, (x, y), height // 2, int(rng.integers(40, 220)), -1)
+    return cv2.GaussianBlur(sheet, (0, 0), 0.8)
+
+
+def picture(number: int, *, seed: int = 0) -> NDArray[np.uint8]:
+    """A part as the camera sees it: a shift of up to 4 px, a turn of up to 0.3 degrees, light and noise of its own."""
+    rng = np.random.default_rng(1000 + number)
+    move = cv2.getRotationMatrix2D((WIDTH / 2 + 20, HEIGHT / 2 + 20), float(rng.uniform(-0.3, 0.3)), 1.0)
+    move[:, 2] += rng.uniform(-4, 4, 2) - 20
+    seen = cv2.warpAffine(layout(seed), move, (WIDTH, HEIGHT), flags=cv2.INTER_LINEAR)
+    noisy = seen * rng.uniform(0.97, 1.03) + rng.normal(0, 2, seen.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("aligned")
+    paths = [folder / f"{i:02}.png" for i in range(9)]
+    for i, path in enumerate(paths):
+        write_image(path, picture(i))
+    checkpoint = train(paths, tiny_config(alignment=True), folder / "work", device="cpu", report=silent)
+    out = folder / "aligned.bundle"
+    written = write_bundle(checkpoint, out)
+    calibrate_bundle(out, written.held_out, 1.0)
+    yield out
+
+
+def read(paths: list[Path]) -> GoodImages:
+    return read_good_images(paths, tile_size=64, multiple=4, border=16, cache_gib=1)
+
+
+def test_the_reference_goes_through_checkpoint_and_bundle(bundle: Path) -> None:
+    kept = load(bundle.parent / "work" / "model.ckpt").reference
+    assert kept is not None and kept.pixels.shape == (HEIGHT, WIDTH, 2) and kept.pixels.dtype == np.uint8
+    np.testing.assert_array_equal(np.load(bundle / CONTEXT), kept.pixels)
+    # The reference is the layout where the parts lie in the middle: sharp, with less noise than any of them.
+    clean = layout()[20:-20, 20:-20].astype(np.float64)
+    shown = kept.image.astype(np.float64)
+    assert np.corrcoef(clean.ravel(), shown.ravel())[0, 1] > 0.97
+    info = read_bundle(bundle).info
+    assert info.alignment is not None and (info.alignment.height, info.alignment.width) == (HEIGHT, WIDTH)
+
+
+def test_inspection_says_where_the_part_lies(bundle: Path) -> None:
+    opened = read_bundle(bundle)
+    calibration = opened.info.calibration
+    assert calibration is not None
+    pipeline = Pipeline(opened, open_scorer(opened, "cpu"), Thresholds.of(calibration, 1.0))
+    first, second = pipeline.inspect(picture(20)), pipeline.inspect(np.roll(picture(20), (3, -2), (0, 1)))
+    assert first.pose is not None and second.pose is not None
+    assert second.pose.dy - first.pose.dy == pytest.approx(3, abs=0.2)
+    assert second.pose.dx - first.pose.dx == pytest.approx(-2, abs=0.2)
+    assert first.heatmap.shape == (HEIGHT, WIDTH) and "align" in first.milliseconds
+
+
+def test_the_score_depends_on_what_the_reference_shows(bundle: Path) -> None:
+    opened = read_bundle(bundle)
+    scorer = open_scorer(opened, "cpu")
+    assert scorer.context_shape is not None
+    rng = np.random.default_rng(0)
+    tiles = rng.integers(0, 255, scorer.batch_shape).astype(np.uint8)
+    context = rng.integers(0, 255, scorer.context_shape).astype(np.uint8)
+    first, again = scorer.score(tiles, context)[0], scorer.score(tiles, context)[0]
+    other = scorer.score(tiles, 255 - context)[0]
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.01
+    with pytest.raises(ValueError, match="`context` must be"):
+        scorer.score(tiles)
+
+
+def test_another_product_is_an_error_and_no_thousand_defects(bundle: Path) -> None:
+    opened = read_bundle(bundle)
+    pipeline = Pipeline(opened, open_scorer(opened, "cpu"))
+    with pytest.raises(ImageError, match="layout"):
+        pipeline.heatmap(picture(0, seed=77))
+    with pytest.raises(ImageError, match="100x90 px cannot be laid on a reference of 288x224 px"):
+        pipeline.heatmap(picture(0)[:90, :100].copy())
+
+
+def test_alignment_is_found_out(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(6)]
+    for i, path in enumerate(paths):
+        write_image(path, picture(i))
+    images, held_out = read(paths[:5]), read(paths[5:])
+    assert TrainConfig().alignment == "auto"
+    config = tiny_config(alignment="auto")
+    said: list[str] = []
+    aligned, aligned_held_out = align(images, held_out, config, lambda share, text: said.append(text))
+    assert aligned.reference is not None and aligned_held_out.reference is aligned.reference
+    assert len(aligned.to_reference) == 5 and len(aligned_held_out.to_reference) == 1
+    assert any("alignment is on" in text for text in said)
+
+
+def test_a_texture_is_not_aligned(tmp_path: Path) -> None:
+    paths = write_good(tmp_path, 6, side=224)
+    images, held_out = read(paths[:5]), read(paths[5:])
+    assert align(images, held_out, tiny_config(alignment="auto"), silent) == (images, held_out)
+
+
+def test_alignment_that_cannot_be(tmp_path: Path) -> None:
+    big, small = write_good(tmp_path / "big", 6, side=160), write_good(tmp_path / "small", 1, side=130)
+    images, other, same = read(big[:5]), read(small), read(big[5:])
+    on = tiny_config(alignment=True)
+    with pytest.raises(UsageError, match=r"`alignment` \(=true\) needs good images of one size: .*160x160.*130x130"):
+        align(images, other, on, silent)
+    assert align(images, other, tiny_config(alignment="auto"), silent)[0].reference is None
+    with pytest.raises(
+        UsageError, match=r"`alignment` \(=true\) needs 5 good images to learn from, the split leaves 3"
+    ):
+        align(read(big[:3]), same, on, silent)
+    assert align(images, same, tiny_config(alignment=False), silent)[0].reference is None

@@ -1,0 +1,88 @@
+"""What an aligned product shows at each place: its reference picture and by how much good parts differ from it there.
+
+Both are kept in one array, the context: the reference's channels and, last, the spread. The network is shown the
+context beside the image, so that it knows what a tile alone cannot tell: a hole that is not drilled, a trace that
+should not be there, an edge that every part cuts a little differently.
+
+Two planes: px of the image, and px of the reference. `to_reference` is the matrix float64 [2, 3] that takes (x, y, 1)
+of the image to (x, y) of the reference.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SPREAD_STEPS = 8.0  # codes a grey level: integer images keep spreads of up to 31.9 of 255 grey levels in 8 bits
+CHANNELS_AT_ONCE = 4  # that OpenCV warps
+
+Matrix = NDArray[np.float64]
+Image = NDArray[Any]  # uint8, uint16 or float32
+
+
+@dataclass(frozen=True)
+class ContextMap:
+    """`pixels` is [H, W, C + 1] in the images' dtype: the reference and the coded spread."""
+
+    pixels: Image
+
+    @classmethod
+    def of(cls, image: Image, spread: NDArray[np.float32]) -> "ContextMap":
+        """From a reference `image` [H, W] or [H, W, C] and the `spread` of good ones around it, float32 [H, W]."""
+        code: Image = spread
+        if image.dtype.kind == "u":
+            code = np.clip(np.rint(spread * SPREAD_STEPS), 0, np.iinfo(image.dtype.name).max).astype(image.dtype)
+        return cls(np.dstack([image, code]))
+
+    @property
+    def image(self) -> Image:
+        """[H, W] or [H, W, C]."""
+        image = self.pixels[..., :-1]
+        return np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        height, width = self.pixels.shape[:2]
+        return height, width
+
+    def seen_by(self, to_reference: Matrix) -> Image:
+        """The context as an image of the reference's size shows it, [H, W, C + 1]."""
+        return self._warp(to_reference, 0, 0, *self.shape)
+
+    def tile(self, to_reference: Matrix, border: int, y: int, x: int, height: int, width: int) -> Image:
+        """`height` x `width` px of the context from (`y`, `x`) on, in an image with `border` px reflected around it.
+
+        As `TileGrid.pad` would show them, but only these px are computed: [height, width, C + 1].
+        """
+        rows = _reflected(np.arange(y - border, y - border + height), self.shape[0])
+        columns = _reflected(np.arange(x - border, x - border + width), self.shape[1])
+        y0, x0 = int(rows.min()), int(columns.min())
+        part = self._warp(to_reference, y0, x0, int(rows.max()) + 1 - y0, int(columns.max()) + 1 - x0)
+        if part.shape[:2] == (height, width) and rows[0] == y0 and columns[0] == x0:
+            return part
+        return part[np.ix_(rows - y0, columns - x0)]
+
+    def _warp(self, to_reference: Matrix, y: int, x: int, height: int, width: int) -> Image:
+        matrix = to_reference.copy()
+        matrix[:, 2] += to_reference[:, :2] @ (x, y)
+        parts = [
+            cv2.warpAffine(
+                self.pixels[..., k : k + CHANNELS_AT_ONCE],
+                matrix,
+                (width, height),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                borderMode=cv2.BORDER_REFLECT_101,
+            ).reshape(height, width, -1)
+            for k in range(0, self.pixels.shape[2], CHANNELS_AT_ONCE)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+
+
+def _reflected(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Indices outside 0..`length` - 1 reflected into it, the end pixels not repeated, as often as it takes."""
+    if length == 1:
+        return np.zeros_like(index)
+    index = np.abs(index) % (2 * (length - 1))
+    return np.minimum(index, 2 * (length - 1) - index)

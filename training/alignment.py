@@ -1,0 +1,76 @@
+"""Aligned products: one layout in every picture but for a small shift and turn, as of a board or a printed sheet.
+
+Good images are registered onto one another and give the reference and its spread, which the network is shown beside
+each tile: see `flawmap.tiling.context_map`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from flawmap.tiling.context_map import ContextMap
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.registration.aligned import looks_aligned
+from flawmap.tiling.registration.reference import FEWEST_IMAGES, build_reference
+from flawmap.tiling.registration.register import Registration
+from flawmap.training.config import TrainConfig
+from flawmap.training.good_images import GoodImages
+
+
+def align(
+    train: GoodImages, held_out: GoodImages, config: TrainConfig, report: Callable[[float, str], None]
+) -> tuple[GoodImages, GoodImages]:
+    """`train` and `held_out` with a reference built from the former, or as they are where the product is not aligned.
+
+    Raises:
+        UsageError: `alignment` is true and the images differ in size. ImageError: it is, and one cannot be registered.
+    """
+    if not _wanted(train, held_out, config, report):
+        return train, held_out
+    built = build_reference(
+        train.paths,
+        _reader(train),
+        lambda done, total: report(0.0, f"registering good images onto one another, {done} of {total}"),
+    )
+    reference = ContextMap.of(built.image, built.spread)
+    registration = Registration(built.image)
+    poses = [registration.register(held_out.image(i), path) for i, path in enumerate(held_out.paths)]
+    return (
+        replace(train, reference=reference, to_reference=[pose.to_reference for pose in built.poses]),
+        replace(held_out, reference=reference, to_reference=[pose.to_reference for pose in poses]),
+    )
+
+
+def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig, report: Callable[[float, str], None]) -> bool:
+    if config.alignment is False or config.network.kind != "repair":
+        return False
+    sizes = dict(zip(train.sizes + held_out.sizes, train.paths + held_out.paths, strict=True))
+    if len(sizes) > 1:
+        if config.alignment is True:
+            (a, first), (b, second) = list(sizes.items())[:2]
+            raise UsageError(
+                f"`alignment` (=true) needs good images of one size: {first} is {a[1]}x{a[0]} px, {second} is "
+                f"{b[1]}x{b[0]} px"
+            )
+        return False
+    if len(train.paths) < FEWEST_IMAGES:
+        if config.alignment is True:
+            raise UsageError(
+                f"`alignment` (=true) needs {FEWEST_IMAGES} good images to learn from, the split leaves "
+                f"{len(train.paths)}: give more, or lower `split.calibrate_share`"
+            )
+        return False
+    if config.alignment is True:
+        return True
+    found = looks_aligned(train.paths, _reader(train))
+    report(0.0, f"alignment is {'on' if found.aligned else 'off'}: {found.reason}")
+    return found.aligned
+
+
+def _reader(images: GoodImages) -> Callable[[Path | str], NDArray[Any]]:
+    """Gives images that are in memory by their paths."""
+    index_of = {path: index for index, path in enumerate(images.paths)}
+    return lambda path: images.image(index_of[Path(path)])
