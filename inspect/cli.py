@@ -2,6 +2,7 @@
 torch only where it trains or exports.
 """
 
+import logging
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,6 +66,10 @@ Quantile = Annotated[
 
 def main() -> None:
     """Runs the command line; ends the process with its exit code."""
+    notes = logging.StreamHandler()
+    notes.setFormatter(logging.Formatter("note: %(message)s"))
+    logging.getLogger("flawmap").addHandler(notes)
+    logging.getLogger("flawmap").setLevel(logging.INFO)
     try:
         app(standalone_mode=True)
     except FlawmapError as error:

@@ -1,5 +1,6 @@
 """Aligned products end to end: found out or asked for, the reference learned, kept, exported and used to inspect."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,18 +116,18 @@ def test_another_product_is_an_error_and_no_thousand_defects(bundle: Path) -> No
         pipeline.heatmap(picture(0)[:90, :100].copy())
 
 
-def test_alignment_is_found_out(tmp_path: Path) -> None:
+def test_alignment_is_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     paths = [tmp_path / f"{i}.png" for i in range(6)]
     for i, path in enumerate(paths):
         write_image(path, picture(i))
     images, held_out = read(paths[:5]), read(paths[5:])
     assert TrainConfig().alignment == "auto"
     config = tiny_config(alignment="auto")
-    said: list[str] = []
-    aligned, aligned_held_out = align(images, held_out, config, lambda share, text: said.append(text))
+    with caplog.at_level(logging.INFO):
+        aligned, aligned_held_out = align(images, held_out, config, silent)
     assert aligned.reference is not None and aligned_held_out.reference is aligned.reference
     assert len(aligned.to_reference) == 5 and len(aligned_held_out.to_reference) == 1
-    assert any("alignment is on" in text for text in said)
+    assert "alignment is on: the images show one layout" in caplog.text
 
 
 def test_a_texture_is_not_aligned(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Good images are registered onto one another and give the reference and its sprea
 each tile: see `flawmap.tiling.context_map`.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from flawmap.tiling.registration.register import Registration
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import GoodImages
 
+LOG = logging.getLogger(__name__)
+
 
 def align(
     train: GoodImages, held_out: GoodImages, config: TrainConfig, report: Callable[[float, str], None]
@@ -28,7 +31,7 @@ def align(
     Raises:
         UsageError: `alignment` is true and the images differ in size. ImageError: it is, and one cannot be registered.
     """
-    if not _wanted(train, held_out, config, report):
+    if not _wanted(train, held_out, config):
         return train, held_out
     built = build_reference(
         train.paths,
@@ -44,7 +47,7 @@ def align(
     )
 
 
-def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig, report: Callable[[float, str], None]) -> bool:
+def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig) -> bool:
     if config.alignment is False or config.network.kind != "repair":
         return False
     sizes = dict(zip(train.sizes + held_out.sizes, train.paths + held_out.paths, strict=True))
@@ -66,7 +69,7 @@ def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig, report
     if config.alignment is True:
         return True
     found = looks_aligned(train.paths, _reader(train))
-    report(0.0, f"alignment is {'on' if found.aligned else 'off'}: {found.reason}")
+    LOG.info("alignment is %s: %s", "on" if found.aligned else "off", found.reason)
     return found.aligned
 
 

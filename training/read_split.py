@@ -1,5 +1,6 @@
 """The good images of a training in memory: those to learn from, and those held out to standardise scores on."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import GoodImages, check_alike, read_good_images
 from flawmap.training.split import Split
+
+LOG = logging.getLogger(__name__)
 
 
 def read_split(
@@ -32,7 +35,7 @@ def read_split(
         **reading,
     )
     if images.left_out:
-        report(0.0, f"{images.left_out} of {len(order)} images left out: `learning.cache_gib` is full")
+        LOG.warning("%d of %d images left out: `learning.cache_gib` is full", images.left_out, len(order))
     held_out = read_good_images(split.standardise, cache_gib=config.learning.cache_gib / 4, **reading)
     check_alike(images.paths[0], images.padded[0], held_out.paths[0], held_out.padded[0])
     return images, held_out
