@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from flawmap.training import shapes
 from flawmap.training.camera import Camera
 from flawmap.training.config import DamageSettings
-from flawmap.training.damage import DRAW_SHAPE, SHAPE_SHARES, VISIBLE, damage_tile
+from flawmap.training.damage import (
+    DRAW_SHAPE,
+    SHAPE_SHARES,
+    THICKEST,
+    VISIBLE,
+    damage_tile,
+    local_deviation,
+    thickness_of,
+)
 
 SEEDS = st.integers(0, 10**9)
 ONE = DamageSettings(most_per_tile=1)
@@ -119,13 +127,14 @@ def test_damage_is_local_and_the_input_is_left_alone(seed: int, side: int, chann
 @settings(max_examples=100)
 @given(seed=SEEDS, channels=st.sampled_from([1, 3]), noise=st.floats(0.05, 1.0))
 def test_the_mask_is_exactly_what_visibly_changed(seed: int, channels: int, noise: float) -> None:
-    """On a flat tile the local deviation is known: the noise."""
+    """On a flat tile the local deviation is known: the noise, for a damage of some thickness averaged over it."""
     good = np.full((40, 40, channels), 0.25, np.float32)
     donor = good + np.float32(0.5)
     damaged, mask = damage_tile(np.random.default_rng(seed), good, lambda: donor, Camera(noise, 1.0), ONE)
     change = np.abs(damaged - good).max(axis=2)
-    clear = np.abs(change - VISIBLE * noise) > 1e-4  # not on the line, where rounding decides
-    np.testing.assert_array_equal(mask[clear], (change > VISIBLE * noise)[clear])
+    levels = [VISIBLE * noise / np.sqrt(thickness) for thickness in range(1, THICKEST + 1)]
+    # Not on the line, where rounding decides.
+    assert any((mask == (change > level))[np.abs(change - level) > 1e-4].all() for level in levels)
 
 
 @settings(max_examples=40)
@@ -177,3 +186,28 @@ def test_damage_reaches_every_part_of_a_tile() -> None:
         damaged, _ = damage_tile(np.random.default_rng(seed), tile(9, 32), lambda: tile(10, 32), Camera(0.1, 0.5), ONE)
         touched += (damaged != tile(9, 32)).any(axis=2)
     assert touched.min() > 0
+
+
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        (np.ones((5, 5)), 5),
+        (np.ones((4, 40)) * 0.3, 4),  # strength does not count
+        (np.eye(40), 1),
+        (np.ones((60, 60)), THICKEST),
+        (np.zeros((5, 5)), 1),
+    ],
+    ids=["square", "bar", "diagonal", "large", "nothing"],
+)
+def test_thickness_of_a_damage(patch: NDArray[np.float64], expected: int) -> None:
+    assert thickness_of(patch.astype(np.float32)[..., None]) == expected
+
+
+def test_a_broad_damage_shows_on_a_weave_at_less_contrast() -> None:
+    """A chequerboard of 1 px: rough to a dot, even to whatever covers many of its fields."""
+    y, x = np.mgrid[:64, :64]
+    weave = ((x + y) % 2 * 2 - 1).astype(np.float32)[..., None]
+    assert float(local_deviation(weave, 1)[0]) == pytest.approx(1)
+    assert float(local_deviation(weave, 9)[0]) == pytest.approx(1 / 81, rel=0.2)  # one field of 81 is left over
+    stain = np.repeat(np.repeat(tile(0, 4), 16, axis=0), 16, axis=1)  # as coarse as what is looked for: nothing changes
+    assert float(local_deviation(stain, 5)[0]) > 0.7 * float(stain.std())

@@ -3,11 +3,13 @@
 A few small, local changes a tile, in contrast relative to what the product shows around them: a mark of three local
 standard deviations is as visible on cloth as on ground steel. Related work: Zavrtanik et al., DRAEM (ICCV 2021), pasted
 textures; Li et al., CutPaste (CVPR 2021), pasted pieces of good images. Here most damage is a plain change of grey
-level, as stains, dents, scratches and dust are.
+level, as stains, dents, scratches and dust are. The standard deviation is that of the
+surroundings averaged over the damage's own thickness: so much fainter may a broad stain be than a dot.
 """
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,7 @@ from flawmap.training.config import DamageSettings
 Tile = NDArray[np.float32]  # [H, W, C], normalised
 Donor = Callable[[], Tile]
 SURROUNDINGS = 4  # px around a damage that count as its neighbourhood
+THICKEST = 17  # px: a broader damage is judged as one so thick
 VISIBLE = 0.8  # local standard deviations by which a damaged pixel differs at least
 DRAW_SHAPE: tuple[Callable[[np.random.Generator], shapes.Patch], ...] = (
     shapes.dot,
@@ -65,12 +68,31 @@ def _apply(
     opacity = opacity[y0 - y : y1 - y, x0 - x : x1 - x, None] * np.float32(rng.uniform(0.3, 1))
     around = damaged[max(0, y0 - SURROUNDINGS) : y1 + SURROUNDINGS, max(0, x0 - SURROUNDINGS) : x1 + SURROUNDINGS]
     mean = around.mean(axis=(0, 1))
-    deviation = np.maximum(around.std(axis=(0, 1)), noise)
+    thickness = thickness_of(opacity)
+    deviation = np.maximum(local_deviation(around, thickness), noise / np.sqrt(thickness))
     here = damaged[y0:y1, x0:x1]
     filled = here + opacity * (_filling(rng, here, donor, mean, deviation) - here)
     change = np.abs(filled - here).max(axis=2)
     mask[y0:y1, x0:x1] |= change > VISIBLE * deviation.min()
     damaged[y0:y1, x0:x1] = filled
+
+
+def thickness_of(opacity: Tile) -> int:
+    """About how many px wide a damage is where it is narrow."""
+    area = float(opacity.sum()) / max(float(opacity.max(initial=0)), 1e-6)
+    return int(np.clip(round(area / max(opacity.shape[:2])), 1, THICKEST))
+
+
+def local_deviation(around: Tile, thickness: int) -> Tile:
+    """Standard deviation of what surrounds a damage, [C], to an eye that looks for something so thick.
+
+    A weave is rough from thread to thread and even over ten of them: a broad stain shows on it at a tenth of the
+    contrast that a dot needs.
+    """
+    if thickness > 1:
+        smooth = cv2.blur(around, (thickness, thickness), borderType=cv2.BORDER_REFLECT_101)
+        around = np.asarray(smooth, np.float32).reshape(around.shape)  # OpenCV drops a last axis of 1
+    return np.asarray(around.std(axis=(0, 1)), np.float32)
 
 
 def _filling(rng: np.random.Generator, here: Tile, donor: Donor, mean: Tile, deviation: Tile) -> Tile:
