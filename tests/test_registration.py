@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from flawmap.sample_data.dataset import Product
 from flawmap.tiling.errors import ImageError
-from flawmap.tiling.registration.levels import grey, level_factors, make_levels
+from flawmap.tiling.registration.levels import level_factors, make_levels
 from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.registration.register import LOWEST_QUALITY, Registration
 from tests.layouts import as_dtype, board_scene, cell_scene, shot
@@ -136,7 +137,7 @@ OTHER_PICTURES: dict[str, Callable[[], Image]] = {
 def test_wrong_picture_is_refused_by_a_wide_gap(name: str) -> None:
     picture = as_dtype(OTHER_PICTURES[name](), "uint8")
     assert registration(1).best_pose(picture).quality < 0.6 * LOWEST_QUALITY
-    with pytest.raises(ImageError, match=r"wrong\.png: does not show the reference's layout .*quality 0\.\d\d, 0\.5 is"):
+    with pytest.raises(ImageError, match=r"wrong\.png: does not show the reference's layout .*\(quality 0\.\d"):
         registration(1).register(picture, "wrong.png")
 
 
@@ -174,7 +175,7 @@ def test_levels_nest_and_the_coarsest_is_small(height: int, width: int) -> None:
     factors = level_factors(height, width)
     assert factors[-1] == 1
     assert max(height, width) / factors[0] <= 320
-    assert all(coarse % fine == 0 and coarse > fine for coarse, fine in zip(factors[:-1], factors[1:], strict=True))
+    assert all(coarse % fine == 0 and coarse > fine for coarse, fine in pairwise(factors))
 
 
 def test_level_pixel_lies_in_the_middle_of_its_cell() -> None:

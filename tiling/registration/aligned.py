@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,11 +16,15 @@ from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.registration.register import LOWEST_QUALITY, Registration
 
 Image = NDArray[Any]
+Shift = tuple[float, float]  # down and right, px
 
 MOST_COMPARED = 8
 """Images that are registered onto the first."""
 REPEATED = 0.8
-"""A picture that is this much as like itself one period away as at its place repeats."""
+"""A picture repeats where, moved by a period, it is as like itself as this share of what another image is."""
+HELD = 0.7
+"""Parts whose places, taken round the period, have a mean this long (0 to 1) are held by a fixture: of 8 places left to
+chance, one time in 50 along one direction (Rayleigh's test), one in 2,500 along two."""
 _CROP = 1024  # px in the middle of a picture in which a period is looked for
 _SHORTEST_PERIOD = 4  # px
 
@@ -28,23 +33,23 @@ _SHORTEST_PERIOD = 4  # px
 class Alignment:
     """`aligned`: whether a product's images show one layout. `reason`: one sentence why, or why not.
 
-    `qualities`: of each image compared, against the first. `poses`: theirs. `period`: (dy, dx) px by which the picture
-    repeats, None where it does not.
+    `qualities`: of each image compared, against the first. `poses`: theirs. `periods`: none, one or two (dy, dx) px by
+    which the picture repeats.
     """
 
     aligned: bool
     reason: str
     qualities: tuple[float, ...] = ()
     poses: tuple[Pose, ...] = ()
-    period: tuple[float, float] | None = None
+    periods: tuple[Shift, ...] = ()
 
 
 def looks_aligned(paths: Sequence[Path | str], read: Callable[[Any], Image] = read_image) -> Alignment:
     """Registers up to 8 images, evenly chosen of `paths` (given to `read`), onto the first and judges the likeness.
 
     Aligned: most reach `LOWEST_QUALITY`. Not aligned: images of unlike sizes or kinds, fewer than two, none with
-    structure, unlike images; and textures with a strict period, where any image fits any other somewhere: their shifts
-    are not small against the period, as those of parts in a fixture are.
+    structure, unlike images; and textures with a strict period, where any image fits any other somewhere: their places
+    within the period are left to chance, where those of parts in a fixture are not.
     """
     if len(paths) < 2:
         return Alignment(False, "one image alone does not tell")
@@ -65,33 +70,31 @@ def looks_aligned(paths: Sequence[Path | str], read: Callable[[Any], Image] = re
     found = f"median quality {middle:.2f}, {LOWEST_QUALITY:g} is the least"
     if middle < LOWEST_QUALITY:
         return Alignment(False, f"the images do not show one layout ({found})", qualities, tuple(poses))
-    period = repeats_every(first, registration, middle)
-    if period is not None and not _held(poses, period):
-        how = f"repeats every ({period[0]:.1f}, {period[1]:.1f}) px and lies anywhere within that"
-        return Alignment(False, f"the picture {how}", qualities, tuple(poses), period)
-    return Alignment(True, f"the images show one layout ({found})", qualities, tuple(poses), period)
+    periods = find_periods(first, registration, middle)
+    if not all(_held(poses, period) for period in periods):
+        how = " and ".join(f"({dy:.1f}, {dx:.1f})" for dy, dx in periods)
+        reason = f"the picture repeats every {how} px and lies anywhere within that"
+        return Alignment(False, reason, qualities, tuple(poses), periods)
+    return Alignment(True, f"the images show one layout ({found})", qualities, tuple(poses), periods)
 
 
-def repeats_every(image: Image, registration: Registration, quality: float) -> tuple[float, float] | None:
-    """(dy, dx) px by which `image`, the reference of `registration`, can be moved and still looks the same; or None.
+def find_periods(image: Image, registration: Registration, quality: float) -> tuple[Shift, ...]:
+    """(dy, dx) px by which `image`, the reference of `registration`, can be moved and still looks the same: 0 to 2.
 
-    `quality`: what other images of the product reach: what "the same" is measured by.
+    `quality`: what other images of the product reach, by which "the same" is measured.
     """
-    shift = _highest_return(grey(_middle(image)))
-    if shift is None:
-        return None
-    moved = registration.refined(image, Pose(*shift, 0.0, *image.shape[:2]))
-    apart = float(np.hypot(moved.dy, moved.dx))
-    if moved.quality < REPEATED * quality or apart < _SHORTEST_PERIOD:
-        return None
-    return moved.dy, moved.dx
+    found = []
+    for shift in _returns(grey(_middle(image))):
+        moved = registration.refined(image, Pose(*shift, 0.0, *image.shape[:2]))
+        if moved.quality >= REPEATED * quality and np.hypot(moved.dy, moved.dx) >= _SHORTEST_PERIOD:
+            found.append((moved.dy, moved.dx))
+    return tuple(found)
 
 
-def _held(poses: Sequence[Pose], period: tuple[float, float]) -> bool:
-    """Whether all parts lie within a quarter of a period of their middle: chance would not put them there."""
-    along = np.array(period) / np.hypot(*period)
-    places = np.array([(0.0, 0.0), *((pose.dy, pose.dx) for pose in poses)]) @ along
-    return bool(np.ptp(places) <= np.hypot(*period) / 2)
+def _held(poses: Sequence[Pose], period: Shift) -> bool:
+    along = np.array(period) / np.sum(np.square(period))
+    turns = np.array([(0.0, 0.0), *((pose.dy, pose.dx) for pose in poses)]) @ along
+    return bool(np.abs(np.exp(2j * np.pi * turns).mean()) >= HELD)
 
 
 def _middle(image: Image) -> Image:
@@ -99,30 +102,43 @@ def _middle(image: Image) -> Image:
     return image[y0 : y0 + _CROP, x0 : x0 + _CROP]
 
 
-def _highest_return(picture: Grey) -> tuple[float, float] | None:
-    """(dy, dx) px, whole: where the autocorrelation comes back highest after it fell off; None where it does not."""
+def _returns(picture: Grey) -> list[Shift]:
+    """Where the autocorrelation comes back highest after it fell off: the nearest peak, and the nearest across it."""
+    likeness = _autocorrelation(picture)
+    height = len(likeness)
+    dy, dx = np.indices(likeness.shape) - np.array([height // 2, 0])[:, None, None]
+    distance = np.hypot(dy, dx)
+    rings = distance.astype(int).ravel()
+    fallen = np.flatnonzero(np.bincount(rings, likeness.ravel()) < 0.3 * np.bincount(rings))
+    if not fallen.size:
+        return []
+    likeness[distance <= max(_SHORTEST_PERIOD, fallen[0])] = 0
+    peaks = (likeness == cv2.dilate(likeness, np.ones((5, 5), np.uint8))) & (likeness > 0.8 * likeness.max())
+    peaks &= likeness > 0.3
+    ys, xs = np.nonzero(peaks)
+    found: list[Shift] = []
+    for number in np.argsort(distance[ys, xs], kind="stable").tolist():
+        shift = (float(ys[number] - height // 2), float(xs[number]))
+        if not found:
+            found = [shift]
+        elif abs(found[0][0] * shift[1] - found[0][1] * shift[0]) > 0.3 * np.hypot(*found[0]) * np.hypot(*shift):
+            return [*found, shift]
+    return found
+
+
+def _autocorrelation(picture: Grey) -> Grey:
+    """[H, W // 2], 1 at no shift: shifts from H // 2 up to H // 2 down (rows), from none to W // 2 right (columns)."""
     height, width = picture.shape
     window = np.hanning(height)[:, None] * np.hanning(width)[None]
-    size = (2 * height, 2 * width)
 
     def auto(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Every shift down to half the picture, up and down, right only: [height, width // 2]."""
+        size = (2 * height, 2 * width)
         found = np.fft.irfft2(np.abs(np.fft.rfft2(values, s=size)) ** 2, s=size)
         return np.asarray(np.roll(found, height // 2, axis=0)[:height, : width // 2])
 
+    # The window alone falls off too: without it a far return would look weak.
     likeness = auto((picture - picture.mean()) * window) / auto(window)
-    likeness /= likeness[height // 2, 0]
-    # The first peak lies beyond the trough around no shift: spread outwards from there until the trough is passed.
-    dy, dx = np.arange(height)[:, None] - height // 2, np.arange(width // 2)[None]
-    distance = np.hypot(dy, dx)
-    rings = distance.astype(int)
-    mean = np.bincount(rings.ravel(), likeness.ravel()) / np.maximum(1, np.bincount(rings.ravel()))
-    fallen = np.flatnonzero(mean < 0.3)
-    if not fallen.size:
-        return None
-    likeness[distance <= max(_SHORTEST_PERIOD, fallen[0])] = -1
-    y, x = np.unravel_index(int(likeness.argmax()), likeness.shape)
-    return (float(y - height // 2), float(x)) if likeness[y, x] > 0.3 else None
+    return np.asarray(likeness / likeness[height // 2, 0], np.float32)
 
 
 def _size(image: Image) -> str:

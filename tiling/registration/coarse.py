@@ -39,14 +39,9 @@ class CoarseSearch:
         centre = ((width - 1) / 2, (height - 1) / 2)
         self._spectra = []
         for angle in self.angles:
-            turned = cv2.warpAffine(
-                reference,
-                cv2.getRotationMatrix2D(centre, float(angle), 1.0),
-                (width, height),
-                flags=cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_REFLECT_101,
-            )
-            self._spectra.append(np.conj(self._phases(turned)) * self._low_pass())
+            matrix = cv2.getRotationMatrix2D(centre, float(angle), 1.0)
+            turned = cv2.warpAffine(reference, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+            self._spectra.append(np.conj(self._phases(np.asarray(turned, np.float32))) * self._low_pass())
 
     def candidates(self, image: Grey, height: int, width: int) -> list[Pose]:
         """Poses of the native `height` x `width` picture worth a closer look, the most likely first."""
@@ -66,13 +61,13 @@ class CoarseSearch:
     def _phases(self, picture: Grey) -> NDArray[np.complex64]:
         spectrum = np.fft.rfft2((picture - picture.mean()) * self._window, s=self._size)
         size = np.abs(spectrum)
-        return np.asarray(spectrum / (size + np.float32(0.01) * size.mean() + np.float32(1e-12)), np.complex64)
+        return np.asarray(spectrum / (size + np.float32(0.01) * size.mean() + np.float32(1e-30)), np.complex64)
 
     def _low_pass(self) -> Grey:
         """The finest frequencies are mostly noise and resampling."""
         fy = np.fft.fftfreq(self._size[0])[:, None]
         fx = np.fft.rfftfreq(self._size[1])[None]
-        return np.exp(-(fy**2 + fx**2) / (2 * 0.2**2)).astype(np.float32)
+        return np.asarray(np.exp(-(fy**2 + fx**2) / (2 * 0.2**2)), np.float32)
 
     def _surface(self, cross: NDArray[np.complex64]) -> Grey:
         """[2 reach + 1, 2 reach + 1]: the correlation at every shift within reach, no shift in the middle."""
@@ -85,7 +80,7 @@ class CoarseSearch:
 def _fade(side: int) -> Grey:
     """Tukey's window: 1 but for cosine flanks at both ends."""
     place = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / (_TAPER * side)
-    return (0.5 - 0.5 * np.cos(np.pi * np.minimum(place, 1))).astype(np.float32)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.minimum(place, 1)), np.float32)
 
 
 def _peaks(surface: Grey, most: int) -> list[tuple[float, float]]:

@@ -8,6 +8,7 @@ label or a displaced component says something else, and is left out.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -21,6 +22,7 @@ _RIM = 6  # px cut around a patch so that its blur is right up to its edge
 _BLUR = 0.7  # native px: standard deviation of the Gaussian that slopes are taken through; shrunk levels have theirs
 _FARTHEST = 3.0  # level px that one step may move a patch: beyond it the step is not linear any more
 _SMALLEST_SCALE = 0.03  # level px: no patch is off by less than this for a reason
+_NOTHING = 1e-30  # keeps a division by a flat patch's contrast from failing
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Patches:
         self._ys = (centres[:, 0, None, None] + offset[None, :, None]).astype(np.float32)
         self._xs = (centres[:, 1, None, None] + offset[None, None, :]).astype(np.float32)
         bell = np.exp(-(offset**2) / (2 * (side / 3) ** 2))
-        self._weight = (bell[:, None] * bell[None]).astype(np.float32).ravel()
-        self._weight /= self._weight.sum()
+        weight = np.outer(bell, bell).ravel()
+        self._weight = (weight / weight.sum()).astype(np.float32)
         self._solve(level)
 
     def _solve(self, level: Level) -> None:
@@ -62,21 +64,21 @@ class Patches:
             gy, gx = np.gradient(picture if self._factor > 1 else cv2.GaussianBlur(picture, (0, 0), _BLUR))
             inner = np.s_[_RIM:-_RIM, _RIM:-_RIM]
             columns = np.stack([picture[inner].ravel(), gy[inner].ravel(), gx[inner].ravel()]).astype(np.float64)
-            columns -= (columns @ self._weight)[:, None]
+            columns -= np.asarray(columns @ self._weight)[:, None]
             weighted = columns * self._weight
             normal = weighted @ columns.T
-            spread = np.trace(normal) + 1e-12
+            spread = np.trace(normal) + _NOTHING
             self._inverse[number] = np.linalg.solve(normal + 1e-6 * spread * np.eye(3), weighted)
-            self._template[number] = weighted[0] / np.sqrt(normal[0, 0] + 1e-12)
+            self._template[number] = weighted[0] / np.sqrt(normal[0, 0] + _NOTHING)
             information = normal[1:, 1:]
-            self._information[number] = information / (np.trace(information) + 1e-12)
+            self._information[number] = information / (np.trace(information) + _NOTHING)
 
     def fit(self, level: Level, pose: Pose) -> PatchFit:
         """One step from `pose` towards the pose of the image whose `level` this is."""
         seen, inside = self._sample(level.pixels, pose)
         solved = np.einsum("pkn,pn->pk", self._inverse, seen)
         spread = np.sqrt(np.einsum("pn,n->p", seen**2, self._weight))
-        alike = np.einsum("pn,pn->p", self._template, seen) / np.maximum(spread, 1e-6)
+        alike = np.einsum("pn,pn->p", self._template, seen) / np.maximum(spread, _NOTHING)
         gain = np.where(np.abs(solved[:, 0]) > 1e-3, solved[:, 0], 1e-3)
         shifts = -solved[:, 1:] / gain[:, None]
         usable = inside & (solved[:, 0] > 1e-3) & (alike > 0.2)
@@ -146,15 +148,15 @@ def choose_centres(level: Level, side: int, cells: int) -> NDArray[np.float64]:
     edge = side // 2 + 1
     ys, xs = (np.linspace(edge, length - edge, cells + 1).astype(int) for length in (height, width))
     found = []
-    for y0, y1 in zip(ys[:-1], ys[1:], strict=True):
-        for x0, x1 in zip(xs[:-1], xs[1:], strict=True):
+    for y0, y1 in pairwise(ys):
+        for x0, x1 in pairwise(xs):
             part = strength[y0:y1, x0:x1]
             if part.size:
                 y, x = np.unravel_index(int(part.argmax()), part.shape)
                 found.append((float(part[y, x]), y0 + y, x0 + x))
     strengths = np.array([f[0] for f in found])
-    kept = strengths > 0.02 * np.median(strengths)
-    return np.array([f[1:] for f in found], np.float64)[kept]
+    places = np.array([f[1:] for f in found], np.float64)
+    return np.asarray(places[strengths > 0.02 * np.median(strengths)])
 
 
 def _window(pixels: NDArray[Any], y: float, x: float, side: int) -> Grey:
@@ -165,5 +167,5 @@ def _window(pixels: NDArray[Any], y: float, x: float, side: int) -> Grey:
     piece = grey(pixels[max(0, y0) : y0 + size, max(0, x0) : x0 + size])
     bottom, right = size - top - piece.shape[0], size - left - piece.shape[1]
     if top or left or bottom or right:
-        piece = cv2.copyMakeBorder(piece, top, bottom, left, right, cv2.BORDER_REFLECT_101)
+        piece = np.asarray(cv2.copyMakeBorder(piece, top, bottom, left, right, cv2.BORDER_REFLECT_101), np.float32)
     return piece

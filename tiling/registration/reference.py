@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def _bands(image: Image, count: int) -> list[tuple[int, int]]:
     rows = max(1, _STACK_BYTES // (count * image[0].nbytes))
     n_bands = -(-height // rows)
     edges = np.linspace(0, height, n_bands + 1).astype(int).tolist()
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _centred(poses: list[Pose]) -> list[Pose]:

@@ -23,7 +23,7 @@ from flawmap.tiling.registration.warp import LONGEST_SIDE
 Image = NDArray[Any]
 
 LOWEST_QUALITY = 0.5
-"""Below it a picture does not show the reference's layout: right ones reach 0.9 and more, wrong ones 0.1 to 0.3."""
+"""Below it a picture does not show the reference's layout: right ones reach 0.9 or more, wrong ones 0.1 to 0.3."""
 SMALLEST_SIDE = 128
 """px: a reference must be at least as high and as wide."""
 
@@ -31,7 +31,7 @@ _FEWEST_PATCHES = 6
 _MOST_STEPS = 6  # at one level
 _ENOUGH = 0.05  # level px: a step that moves no corner farther ends a level
 _REFINED = 5  # candidates whose likeness is compared after a closer look
-_TIE = 0.0007  # of likeness: without a mark, cells differ by up to 0.0006 by chance; with one of 12 px, by 0.0013 or more
+_TIE = 0.0007  # of likeness: equal cells differ by up to 0.0006 by chance; by 0.0013 or more with a mark of 12 px
 
 
 class Registration:
@@ -43,7 +43,7 @@ class Registration:
     def __init__(self, reference: Image, name: Path | str = "reference") -> None:
         """`reference`: [H, W] or [H, W, 3] (RGB), uint8, uint16 or float32, at native size.
 
-        Raises ImageError (with `name`) for a picture under 128 px or over 32766 px, or one with too little structure to hold on to.
+        Raises ImageError (with `name`) for sides under 128 or over 32766 px, and for too little structure.
         """
         self.height, self.width = reference.shape[:2]
         self._kind = describe(reference)
@@ -56,7 +56,7 @@ class Registration:
                 name, f"{self.width}x{self.height} px is too long to register ({LONGEST_SIDE} px a side at most)"
             )
         levels = make_levels(reference)
-        self._coarse_grey: Grey = levels[0].pixels
+        self._coarse_grey: Grey = grey(levels[0].pixels)
         self._factor = levels[0].factor
         self._search = CoarseSearch(self._coarse_grey, self._factor)
         self._patches = _patches(levels, name)
@@ -116,15 +116,16 @@ class Registration:
         """The most likely pose at the coarsest level.
 
         In a layout of equal cells, phase correlation peaks at every cell. Which peak is the part's is decided by what
-        does not repeat (an outline, a mark, a label): by the likeness of the whole picture, each peak at its best. Where
-        nothing does, every peak shows the same picture, and the nearest is taken.
+        does not repeat (an outline, a mark, a label): by the likeness of the whole picture, each peak at its best.
+        Where there is nothing of that kind, every peak shows the same picture, and the nearest is taken.
         """
-        found = self._search.candidates(level.pixels, self.height, self.width)
+        pixels = grey(level.pixels)
+        found = self._search.candidates(pixels, self.height, self.width)
         if len(found) == 1:
             return found[0]
-        found.sort(key=lambda pose: -self._likeness(level.pixels, pose))
+        found.sort(key=lambda pose: -self._likeness(pixels, pose))
         refined = [self._refined(level, self._patches[0], pose) for pose in found[:_REFINED]]
-        likeness = [self._likeness(level.pixels, pose) for pose in refined]
+        likeness = [self._likeness(pixels, pose) for pose in refined]
         equals = [pose for pose, value in zip(refined, likeness, strict=True) if value >= max(likeness) - _TIE]
         return min(equals, key=lambda pose: np.hypot(pose.dy, pose.dx))
 
