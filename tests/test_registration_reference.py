@@ -13,7 +13,7 @@ from flawmap.sample_data.dataset import Product
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.registration.aligned import Alignment, looks_aligned
 from flawmap.tiling.registration.pose import Pose
-from flawmap.tiling.registration.reference import MOST_AVERAGED, build_reference
+from flawmap.tiling.registration.reference import MOST_AVERAGED, _averaged, _bands, build_reference
 from flawmap.tiling.registration.trimmed import fewest_known, n_trimmed, trimmed_statistics
 from tests.layouts import as_dtype, board_scene, cell_scene, shot
 
@@ -87,6 +87,25 @@ def test_border_that_few_images_show_is_not_known() -> None:
         assert not reference.known[corner].any()
 
 
+def test_bands_of_rows_give_what_the_whole_gives() -> None:
+    poses = some_poses(5)
+    images = pictures(poses, "rgb", blots=(1,))
+    whole = _averaged(images[0], poses, [(0, SIDE)], lambda n: images[n])
+    banded = _averaged(images[0], poses, [(0, 70), (70, 71), (71, SIDE)], lambda n: images[n])
+    # A coordinate on the edge between two 1/32 px may fall either way.
+    assert np.quantile(np.abs(whole[0].astype(int) - banded[0]), 0.99) <= 1
+    assert np.quantile(np.abs(whole[1] - banded[1]), 0.99) < 0.5
+    np.testing.assert_array_equal(whole[2], banded[2])
+
+
+@given(height=st.integers(1, 9000), width=st.integers(1, 9000), colour=st.booleans(), count=st.integers(5, 24))
+def test_bands_cover_every_row_and_bound_what_is_held(height: int, width: int, colour: bool, count: int) -> None:
+    like = np.broadcast_to(np.uint8(0), (height, width, 3) if colour else (height, width))
+    bands = _bands(like, count)
+    assert [y for y0, y1 in bands for y in range(y0, y1)] == list(range(height))
+    assert max(y1 - y0 for y0, y1 in bands) * count * like[0].nbytes <= 400_000_000
+
+
 def test_more_images_than_are_averaged() -> None:
     poses = some_poses(3)
     images = pictures(poses)
@@ -111,9 +130,9 @@ def test_trimmed_statistics_are_those_of_sorted_values(count: int, colour: bool,
     stack = rng.integers(0, 256, (count, height, width, 3) if colour else (count, height, width), np.uint8)
     first = rng.integers(0, 3, (count, height))
     end = rng.integers(2, width + 1, (count, height))
-    mean, deviation = np.empty_like(stack[0]), np.empty((height, width), np.float32)
+    mean, variance = np.empty_like(stack[0]), np.empty((height, width), np.float32)
     counts = np.empty((height, width), np.uint8)
-    trimmed_statistics(stack, first, end, mean, deviation, counts)
+    trimmed_statistics(stack, first, end, mean, variance, counts)
     shown = (np.arange(width) >= first[..., None]) & (np.arange(width) < end[..., None])
     np.testing.assert_array_equal(counts, shown.sum(axis=0))
     for y, x in np.ndindex(height, width):
@@ -123,17 +142,17 @@ def test_trimmed_statistics_are_those_of_sorted_values(count: int, colour: bool,
         np.testing.assert_allclose(mean[y, x], expected, atol=0.501)
 
 
-def test_deviation_of_normal_values_is_theirs() -> None:
+def test_variance_of_normal_values_is_theirs() -> None:
     rng = np.random.default_rng(0)
     for count in (5, 8, 9, 16, 24):
         stack = rng.normal(100, 6, (count, 120, 120)).astype(np.float32)
         edge = np.zeros((count, 120), np.int64)
-        mean, deviation = np.empty((120, 120), np.float32), np.empty((120, 120), np.float32)
-        trimmed_statistics(stack, edge, edge + 120, mean, deviation, np.empty((120, 120), np.uint8))
-        assert np.sqrt((deviation**2).mean()) == pytest.approx(6, rel=0.02)
+        mean, variance = np.empty((120, 120), np.float32), np.empty((120, 120), np.float32)
+        trimmed_statistics(stack, edge, edge + 120, mean, variance, np.empty((120, 120), np.uint8))
+        assert np.sqrt(variance.mean()) == pytest.approx(6, rel=0.02)
         stack[0] = 1e6  # one in `count` says something else altogether
-        trimmed_statistics(stack, edge, edge + 120, mean, deviation, np.empty((120, 120), np.uint8))
-        assert abs(float(mean.mean()) - 100) < 3 and float(deviation.max()) < 40
+        trimmed_statistics(stack, edge, edge + 120, mean, variance, np.empty((120, 120), np.uint8))
+        assert abs(float(mean.mean()) - 100) < 3 and float(variance.max()) < 40**2
 
 
 def test_counts_that_rule_the_average() -> None:

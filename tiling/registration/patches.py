@@ -61,10 +61,11 @@ class Patches:
         self._information = np.empty((count, 2, 2))
         for number, (y, x) in enumerate(self._centres):
             picture = _window(level.pixels, y, x, self._side)
-            gy, gx = np.gradient(picture if self._factor > 1 else cv2.GaussianBlur(picture, (0, 0), _BLUR))
+            smooth = picture if self._factor > 1 else cv2.GaussianBlur(picture, (0, 0), _BLUR)
+            gy, gx = (np.asarray(slope) for slope in np.gradient(smooth))
             inner = np.s_[_RIM:-_RIM, _RIM:-_RIM]
             columns = np.stack([picture[inner].ravel(), gy[inner].ravel(), gx[inner].ravel()]).astype(np.float64)
-            columns -= np.asarray(columns @ self._weight)[:, None]
+            columns -= columns @ self._weight[:, None]
             weighted = columns * self._weight
             normal = weighted @ columns.T
             spread = np.trace(normal) + _NOTHING

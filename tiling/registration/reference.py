@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +31,7 @@ class ReferencePicture:
 
     `image`: [H, W] or [H, W, 3], the good images' dtype: their trimmed mean.
     `spread`: [H, W] float32, the standard deviation of good images around it, in grey levels (of RGB the root mean
-    square over the channels).
+    square over the channels), smoothed over 3x3 px.
     `known`: [H, W] bool, False where too few of the images had data (at the border).
     `poses`: of every good image, in the order given. `n_averaged`: how many of them were averaged.
     """
@@ -103,7 +104,7 @@ def _averaged(
 ) -> tuple[Image, NDArray[np.float32], NDArray[np.uint8]]:
     """Trimmed mean (as `like`), standard deviation [H, W] float32 and number of images [H, W] with data."""
     height, width = like.shape[:2]
-    mean, deviation = np.empty_like(like), np.empty((height, width), np.float32)
+    mean, variance = np.empty_like(like), np.empty((height, width), np.float32)
     counts = np.empty((height, width), np.uint8)
     for band in bands:
         stack = np.empty((len(poses), band[1] - band[0], *like.shape[1:]), like.dtype)
@@ -113,5 +114,7 @@ def _averaged(
             stack[number] = warp_to_reference(read(number), pose, band, cubic=True)
             columns[:, number] = columns_in_reference(pose, band)
         rows = np.s_[band[0] : band[1]]
-        trimmed_statistics(stack, columns[0], columns[1], mean[rows], deviation[rows], counts[rows])
-    return mean, deviation, counts
+        trimmed_statistics(stack, columns[0], columns[1], mean[rows], variance[rows], counts[rows])
+    # From a handful of images a pixel's variance is rough: its neighbours' steady it.
+    deviation = cv2.blur(variance, (3, 3), dst=variance, borderType=cv2.BORDER_REFLECT_101)
+    return mean, np.sqrt(deviation, out=variance), counts

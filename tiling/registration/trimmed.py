@@ -1,9 +1,8 @@
-"""Mean and standard deviation of a stack of aligned images, pixel by pixel, the extremes left out."""
+"""Mean and variance of a stack of aligned images, pixel by pixel, the extremes left out."""
 
 from functools import cache
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,17 +26,16 @@ def trimmed_statistics(
     first: NDArray[np.int64],
     end: NDArray[np.int64],
     mean: NDArray[Any],
-    deviation: NDArray[np.float32],
+    variance: NDArray[np.float32],
     counts: NDArray[np.uint8],
 ) -> None:
-    """Trimmed mean, standard deviation and number of values of each pixel, written into the last three arguments.
+    """Trimmed mean, variance and number of values of each pixel, written into the last three arguments.
 
     `stack`: [N, h, W] or [N, h, W, 3] aligned images, N at most 255; `first`, `end`: [N, h] columns [first, end) with
-    data. `mean`: [h, W] or [h, W, 3] in the stack's dtype; `deviation`: [h, W] float32; `counts`: [h, W] uint8. Where
-    no image has data, all of them count for the mean.
+    data. `mean`: [h, W] or [h, W, 3] in the stack's dtype; `variance`: [h, W] float32, of RGB the mean over the
+    channels; `counts`: [h, W] uint8. Where no image has data, all of them count for the mean.
 
-    The deviation is that of the values kept, times what makes it right for normally distributed values, and averaged
-    (as a variance) over 3x3 px: from a handful of images it is rough.
+    The variance is that of the values kept, times what makes it right for normally distributed values.
     """
     n, height, width = stack.shape[:3]
     channels = stack[0, 0, 0].size
@@ -45,9 +43,7 @@ def trimmed_statistics(
     factors = np.array([_consistency(count) for count in range(n + 1)], np.float32)
     values = stack.reshape(n, height, width * channels)
     top = {"u": 2 ** (8 * stack.itemsize) - 1, "f": 0}[stack.dtype.kind]
-    _trim(values, first, end, channels, trims, factors, top, mean.reshape(height, -1), deviation, counts)
-    cv2.blur(deviation, (3, 3), dst=deviation, borderType=cv2.BORDER_REFLECT_101)
-    np.sqrt(deviation, out=deviation)
+    _trim(values, first, end, channels, trims, factors, top, mean.reshape(height, -1), variance, counts)
 
 
 @cache
