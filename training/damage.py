@@ -21,6 +21,7 @@ Tile = NDArray[np.float32]  # [H, W, C], normalised
 Donor = Callable[[], Tile]
 SURROUNDINGS = 4  # px around a damage that count as its neighbourhood
 THICKEST = 17  # px: a broader damage is judged as one so thick
+SPOTS = 4  # of 3x3 px, looked at for another material
 VISIBLE = 0.8  # local standard deviations by which a damaged pixel differs at least
 DRAW_SHAPE: tuple[Callable[[np.random.Generator], shapes.Patch], ...] = (
     shapes.dot,
@@ -96,7 +97,7 @@ def local_deviation(around: Tile, thickness: int) -> Tile:
 
 
 def _filling(rng: np.random.Generator, here: Tile, donor: Donor, mean: Tile, deviation: Tile) -> Tile:
-    """What stands in the damaged place: a level of its own, a foreign piece, or what was there, darker or brighter."""
+    """What stands in the damaged place: a level, a piece or a material of elsewhere, or what was there, changed."""
     kind = rng.random()
     sign = np.float32(rng.choice([-1, 1]))
     if kind < 0.4:
@@ -107,7 +108,18 @@ def _filling(rng: np.random.Generator, here: Tile, donor: Donor, mean: Tile, dev
         return np.asarray(mean + deviation * contrast + grain, np.float32)
     if kind < 0.6:
         return _piece(rng, donor(), here.shape)
+    if kind < 0.75:
+        # A material of the product where it does not belong: copper that bridges a gap, ground that opens a trace.
+        level = other_material(rng, donor(), mean)
+        return np.asarray(level + deviation * rng.normal(0, 0.1, here.shape), np.float32)
     return (here + deviation * sign * np.float32(shapes.log_uniform(rng, 1.5, 8))).astype(np.float32)
+
+
+def other_material(rng: np.random.Generator, tile: Tile, mean: Tile) -> Tile:
+    """The level, [C], of that one of a few random spots of `tile` that differs most from `mean`, [C]."""
+    ys, xs = (rng.integers(0, n - 2, SPOTS) for n in tile.shape[:2])
+    levels = np.stack([tile[y : y + 3, x : x + 3].mean(axis=(0, 1)) for y, x in zip(ys, xs, strict=True)])
+    return np.asarray(levels[np.abs(levels - mean).sum(axis=1).argmax()], np.float32)
 
 
 def _piece(rng: np.random.Generator, tile: Tile, shape: tuple[int, ...]) -> Tile:
