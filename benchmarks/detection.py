@@ -68,6 +68,11 @@ def measure(dataset: Path, method: str, work: Path, minutes: float | None) -> di
         flawmap("train", dataset / "train" / "good", "-o", bundle, "--minutes", minutes, *settings)
     flawmap("inspect", dataset / "test", "-m", bundle, "-o", run, "--fresh")
     flawmap("evaluate", run, "--truth", dataset)
+    return row_of(bundle, run)
+
+
+def row_of(bundle: Path, run: Path) -> dict[str, Any]:
+    """The figures of a run that was evaluated."""
     metrics = json.loads((run / "metrics.json").read_text())
     info = json.loads((bundle / "bundle.json").read_text())
     stages = json.loads((run / "run.json").read_text())["milliseconds_median"]
@@ -113,7 +118,9 @@ def write_rows(rows: list[dict[str, Any]]) -> None:
 
 
 def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.3g}"
 
 
 if __name__ == "__main__":
