@@ -52,7 +52,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-BundleOption = Annotated[Path, typer.Option("--model", "-m", help="Bundle that `flawmap train` wrote.")]
+BundleOption = Annotated[
+    Path, typer.Option("--model", "-m", help="Bundle that `flawmap train` wrote, or a recipe (YAML) of several.")
+]
 BundleOutput = Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to write.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, openvino or tensorrt.")]
 FalseAlarms = Annotated[
@@ -150,7 +152,7 @@ def inspect(
     false_alarms: FalseAlarms = None,
     quantile: Quantile = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results in the output folder.")] = False,
-    fail_on_ng: Annotated[bool, typer.Option("--fail-on-ng", help="End with 1 if any image is NG.")] = False,
+    fail_on_ng: Annotated[bool, typer.Option("--fail-on-ng", help="End with 1 if any image or part is NG.")] = False,
     heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Write every heatmap as TIFF.")] = False,
     workers: Annotated[int, typer.Option(help="Images read ahead in parallel.")] = 1,
 ) -> None:
@@ -171,7 +173,8 @@ def inspect(
         progress=progress,
     )
     _tell(run, output)
-    if run.counts["ERROR"]:
+    # With a recipe a part may be ERROR though none of its images is: one is missing. No part is NG without an image.
+    if run.counts["ERROR"] or (run.recipe is not None and run.recipe.parts["ERROR"]):
         raise typer.Exit(ImageError.exit_code)
     if fail_on_ng and run.counts["NG"]:
         raise typer.Exit(1)
@@ -316,9 +319,18 @@ def _tell(run: "RunInfo", run_dir: Path) -> None:
     """Says what came out of an inspection, and where it lies."""
     for note in filter(None, (run.device_note, run.calibration_note)):
         _say(f"note: {note}")
-    counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
-    print(f"{run.counts['images']} images on {run.device}: {counts}")
+    if run.recipe is not None:
+        print(f"{run.recipe.parts['parts']} parts: {_by_verdict(run.recipe.parts)}")
+        without = run.recipe.parts["images_without_part"]
+        for count, what in ((without, "belong to no part: their names do not tell"), (run.recipe.ignored, "ignored")):
+            if count:
+                print(f"images {what}: {count}")
+    print(f"{run.counts['images']} images on {run.device}: {_by_verdict(run.counts)}")
     print(run_dir / "index.html")
+
+
+def _by_verdict(counts: dict[str, int]) -> str:
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
 
 
 def _need_training() -> None:

@@ -5,17 +5,16 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from flawmap.export.bundle import Bundle, read_bundle
-from flawmap.inspect.input_images import InputImage, list_inputs
-from flawmap.inspect.inspect_image import inspect_image
-from flawmap.inspect.machine import peak_memory_mib, versions
-from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.inspect_image import inspect_image, refused
+from flawmap.inspect.machine import peak_memory_mib
+from flawmap.inspect.pipeline import Inspection, Pipeline
 from flawmap.inspect.progress import ShowProgress, Step, silent
 from flawmap.inspect.read_ahead import read_ahead
+from flawmap.inspect.recipe.assignment import Assigned
+from flawmap.inspect.recipe.parts import Parts, write_parts
 from flawmap.inspect.record_files import read_record, record_path, write_record, write_run_info
 from flawmap.inspect.records import ImageRecord, RunInfo, Verdict
 from flawmap.inspect.report.page import write_page
@@ -31,15 +30,14 @@ from flawmap.inspect.run_folder import (
     writing,
 )
 from flawmap.inspect.run_lock import locked
-from flawmap.inspect.scorers import Scorer, open_scorer
+from flawmap.inspect.run_plan import RunPlan, describe, now, open_scorers, plan_run, with_unfinished
 from flawmap.inspect.tables import write_tables
-from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 
 
 def inspect_folder(
     paths: Sequence[Path],
-    bundle_dir: Path,
+    model: Path,
     run_dir: Path,
     *,
     device: str = "auto",
@@ -49,9 +47,9 @@ def inspect_folder(
     workers: int = 1,
     progress: ShowProgress = silent,
 ) -> RunInfo:
-    """Inspects `paths` (images and folders of images) with the bundle in `bundle_dir`; everything goes to `run_dir`.
+    """Inspects `paths` (images and folders of images) with `model`, a bundle or a recipe; everything goes to `run_dir`.
 
-    `false_alarms`: expected false regions on a good image, the bundle's own where None. `workers`: threads that decode
+    `false_alarms`: expected false regions on a good image, the recipe's or the bundle's own where None. `workers`: threads that decode
     the next images; `workers` + 1 images are in memory at most. `heatmaps`: also write every heatmap as TIFF. `fresh`:
     remove an earlier run's results first; without it the run is continued and images that are done are not done again.
 
@@ -62,95 +60,86 @@ def inspect_folder(
     """
     if workers < 1:
         raise UsageError(f"`--workers` (={workers}) must be at least 1")
-    entries = list_inputs(paths, run_dir)
-    bundle = read_bundle(bundle_dir)
-    thresholds = _thresholds(bundle, false_alarms)
+    plan = plan_run(paths, model, run_dir, false_alarms)
     settings = {
         "paths": [str(path.resolve()) for path in map(Path, paths)],
         "device": device,
-        "false_alarms": thresholds.false_alarms,
+        "false_alarms": false_alarms,
         "heatmaps": heatmaps,
         "workers": workers,
     }
     make_run_folder(run_dir)
     with locked(run_dir):
-        scorer = open_scorer(bundle, device)
-        run = _describe(bundle, scorer, thresholds, settings)
+        scorers = open_scorers(plan, device)
+        run = describe(plan, scorers, settings)
         with writing(run_dir, at_start=True):
-            todo = _begin(run_dir, run, entries, fresh)
+            todo = _begin(run_dir, run, plan.images, fresh)
+        pipelines = [Pipeline(m.bundle, scorer, m.thresholds) for m, scorer in zip(plan.models, scorers, strict=True)]
         try:
             with progress("inspecting", len(todo)) as step:
-                _inspect_all(run_dir, todo, Pipeline(bundle, scorer, thresholds), thresholds, heatmaps, workers, step)
+                _inspect_all(run_dir, todo, plan, pipelines, heatmaps, workers, step)
         except BaseException:
             with suppress(OSError):  # the disk may be full: what stopped the run is what the user must hear
-                _conclude(run_dir, run, entries, "interrupted")
+                _conclude(run_dir, run, plan.images, "interrupted")
             raise
         with writing(run_dir):
-            return _conclude(run_dir, run, entries, "finished")
+            return _conclude(run_dir, run, plan.images, "finished")
 
 
-def _thresholds(bundle: Bundle, false_alarms: float | None) -> Thresholds:
-    calibration = bundle.info.calibration
-    if calibration is None:
-        raise UsageError(f"`bundle` (={bundle.folder}) is not calibrated: run `flawmap calibrate` on good images first")
-    return Thresholds.of(calibration, calibration.false_alarms if false_alarms is None else false_alarms)
-
-
-def _describe(bundle: Bundle, scorer: Scorer, thresholds: Thresholds, settings: dict[str, Any]) -> RunInfo:
-    return RunInfo(
-        state="running",
-        started=_now(),
-        versions=versions(),
-        bundle=str(bundle.folder.resolve()),
-        bundle_sha256=bundle.digest,
-        product=bundle.info.product,
-        device=scorer.device,
-        device_note=scorer.device_note,
-        calibration_note=thresholds.calibration.few_images_note(thresholds.false_alarms),
-        settings=settings,
-        thresholds=thresholds.as_numbers(),
-        counts={},
-        milliseconds_median={},
-    )
-
-
-def _begin(run_dir: Path, run: RunInfo, entries: Sequence[InputImage], fresh: bool) -> list[InputImage]:
+def _begin(run_dir: Path, run: RunInfo, images: Sequence[Assigned], fresh: bool) -> list[Assigned]:
     """Starts, starts over or continues the run in `run_dir`; returns the images that are still to be inspected."""
     if fresh:
         clear(run_dir)
     else:
         check_continues(run_dir, run)
-    write_run_info(run_dir, run)
+    todo = [one for one in images if not is_done(run_dir, one)]
+    write_run_info(run_dir, with_unfinished(run, todo))
     remove_leftovers(run_dir)
-    todo = [entry for entry in entries if not is_done(run_dir, entry)]
     # What is to be done again, and images that have left the folder since: the run ends as if it were its first.
-    gone = recorded_names(run_dir) - {entry.name for entry in entries}
+    gone = recorded_names(run_dir) - {one.entry.name for one in images}
     if gone or todo:
-        forget(run_dir, gone | {entry.name for entry in todo})
+        forget(run_dir, gone | {one.entry.name for one in todo})
         forget_evaluation(run_dir)  # it is about other results
     return todo
 
 
 def _inspect_all(
     run_dir: Path,
-    todo: Sequence[InputImage],
-    pipeline: Pipeline,
-    thresholds: Thresholds,
+    todo: Sequence[Assigned],
+    plan: RunPlan,
+    pipelines: Sequence[Pipeline],
     heatmaps: bool,
     workers: int,
     step: Step,
 ) -> None:
-    recycle = None
-    with closing(read_ahead(todo, workers)) as decoded_images:
+    def write(one: Assigned, record: ImageRecord) -> None:
+        record.part, record.camera, record.model = one.part, one.camera, one.model
+        with writing(run_dir):
+            write_record(run_dir, one.entry.name, record)
+        step(f"{record.image}: {record.error or _in_words(record)}")
+
+    for one in todo:
+        if one.model is None:
+            write(one, refused(one.entry, one.error))
+    work = [one for one in todo if one.model is not None]
+    recycle: dict[int, Inspection | None] = {}
+    with closing(read_ahead([one.entry for one in work], workers)) as decoded_images:
         start = time.perf_counter()
-        for decoded in decoded_images:
-            record, recycle = inspect_image(run_dir, decoded, pipeline, thresholds, heatmaps=heatmaps, recycle=recycle)
+        for one, decoded in zip(work, decoded_images, strict=True):
+            assert one.model is not None
+            thresholds = plan.models[one.model].thresholds
+            record, recycle[one.model] = inspect_image(
+                run_dir,
+                decoded,
+                pipelines[one.model],
+                thresholds,
+                heatmaps=heatmaps,
+                recycle=recycle.get(one.model),
+            )
             # From the end of the last image to the end of this one, waiting for the decoder included: the takt.
-            now = time.perf_counter()
-            record.milliseconds["total"], start = (now - start) * 1e3, now
-            with writing(run_dir):
-                write_record(run_dir, decoded.entry.name, record)
-            step(f"{record.image}: {record.error or _in_words(record)}")
+            end = time.perf_counter()
+            record.milliseconds["total"], start = (end - start) * 1e3, end
+            write(one, record)
 
 
 def _in_words(record: ImageRecord) -> str:
@@ -159,42 +148,48 @@ def _in_words(record: ImageRecord) -> str:
 
 
 def _conclude(
-    run_dir: Path, run: RunInfo, entries: Sequence[InputImage], state: Literal["finished", "interrupted"]
+    run_dir: Path, run: RunInfo, images: Sequence[Assigned], state: Literal["finished", "interrupted"]
 ) -> RunInfo:
     """Writes the tables, run.json and the page from the records there are."""
     counts = Counter(dict.fromkeys(("images", "regions", *get_args(Verdict)), 0))
     stages: dict[str, list[float]] = defaultdict(list)
+    parts = None if run.recipe is None else Parts(run.recipe)
+    recorded = set()
 
     def counted() -> Iterator[ImageRecord]:
-        for record in _records(run_dir, entries):
+        for record in _records(run_dir, images):
             counts.update({"images": 1, "regions": len(record.regions), record.verdict: 1})
             if record.verdict != "ERROR":
                 for stage, milliseconds in record.milliseconds.items():
                     stages[stage].append(milliseconds)
+            recorded.add(record.image)
+            if parts is not None:
+                parts.add(record)
             yield record
 
-    write_tables(run_dir, counted())
+    write_tables(run_dir, counted(), with_parts=parts is not None)
     run = run.model_copy(
         update={
             "state": state,
-            "finished": _now(),
+            "finished": now(),
             "counts": dict(counts),
             "milliseconds_median": {stage: statistics.median(values) for stage, values in stages.items()},
             "peak_memory_mib": peak_memory_mib(),
         }
     )
+    run = with_unfinished(run, [one for one in images if one.entry.image not in recorded])
+    if run.recipe is not None and parts is not None:
+        results = parts.results(run.recipe.unfinished)
+        write_parts(run_dir, results)
+        run.recipe.parts = parts.counts(results)
     write_run_info(run_dir, run)
     write_page(run_dir)
     return run
 
 
-def _records(run_dir: Path, entries: Sequence[InputImage]) -> Iterator[ImageRecord]:
-    """The records of `entries` that are there, one in memory at a time."""
-    for entry in entries:
-        record = read_record(record_path(run_dir, entry.name))
-        if record is not None and record.image == entry.image:
+def _records(run_dir: Path, images: Sequence[Assigned]) -> Iterator[ImageRecord]:
+    """The records of `images` that are there, one in memory at a time."""
+    for one in images:
+        record = read_record(record_path(run_dir, one.entry.name))
+        if record is not None and record.image == one.entry.image:
             yield record
-
-
-def _now() -> str:
-    return datetime.now().astimezone().isoformat(timespec="seconds")

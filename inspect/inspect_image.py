@@ -3,8 +3,9 @@
 import time
 from pathlib import Path
 
+from flawmap.inspect.input_images import InputImage
 from flawmap.inspect.pipeline import Inspection, Pipeline
-from flawmap.inspect.read_ahead import Decoded, Image
+from flawmap.inspect.read_ahead import Decoded, Image, source_of
 from flawmap.inspect.records import AlignmentRecord, CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
 from flawmap.inspect.run_folder import writing
@@ -139,5 +140,20 @@ def _error_record(decoded: Decoded, reason: str, thresholds: Thresholds) -> Imag
         milliseconds={"decode": decoded.milliseconds},
         error=" ".join(reason.split()),
         source=decoded.source,
+        regions=[],
+    )
+
+
+def refused(entry: InputImage, reason: str) -> ImageRecord:
+    """The record of an image that no model may inspect, and that is therefore not even read."""
+    return ImageRecord(
+        image=entry.image,
+        verdict="ERROR",
+        severity=0.0,
+        width=0,
+        height=0,
+        milliseconds={},
+        error=" ".join(reason.split()),
+        source=source_of(entry.path),
         regions=[],
     )

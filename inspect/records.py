@@ -81,6 +81,38 @@ class ImageRecord(BaseModel):
     alignment: AlignmentRecord | None = None
     regions: list[RegionRecord]
     candidates: list[CandidateRecord] = []  # the highest first, at most `pipeline.CANDIDATES_MAX`
+    # Of a run with a recipe; empty where the image's name does not tell.
+    part: str = ""
+    camera: str = ""
+    model: int | None = None  # place in `RunInfo.recipe.models` of the one that inspected it
+
+
+class ModelInfo(BaseModel):
+    """One bundle of a recipe, as it ran; fields as in `RunInfo`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    camera: str  # whose images it inspects; `*` stands for anything
+    bundle: str
+    bundle_sha256: str
+    product: str
+    device: str
+    device_note: str = ""
+    calibration_note: str = ""
+    false_alarms: float  # expected false regions on a good image that NG may cost
+    thresholds: dict[str, float]
+
+
+class RecipeInfo(BaseModel):
+    """What a run with a recipe adds to run.json."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: list[ModelInfo]
+    expected: list[str]  # cameras that every part needs an image of
+    ignored: int  # images that the recipe left out
+    unfinished: list[str] = []  # parts with images that were not inspected when this was written
+    parts: dict[str, int]  # by verdict, and `parts`; `images_without_part`, which none of them counts
 
 
 class RunInfo(BaseModel):
@@ -92,14 +124,23 @@ class RunInfo(BaseModel):
     started: str  # ISO 8601 with time zone
     finished: str | None = None
     versions: dict[str, str]
-    bundle: str
-    bundle_sha256: str
+    bundle: str  # of a run with a recipe: the recipe
+    bundle_sha256: str  # of a run with a recipe: over those of its bundles
     product: str
     device: str  # really used
     device_note: str = ""  # why `auto` did not take a faster one
     calibration_note: str = ""  # said where too few good images vouch for the false-alarm rate
     settings: dict[str, Any]
-    thresholds: dict[str, float]  # grow, candidate, review, ng: scores; severity_review, severity_ng
+    thresholds: dict[str, float]  # grow, candidate, review, ng: scores; severity_review, severity_ng; none by a recipe
     counts: dict[str, int]  # by verdict, and `images`, `regions`
     milliseconds_median: dict[str, float]  # by stage, over the inspected images
     peak_memory_mib: float | None = None
+    recipe: RecipeInfo | None = None
+
+    def of_model(self, number: int) -> "RunInfo":
+        """The run as if the recipe's model at this place had been its only one."""
+        assert self.recipe is not None
+        model = self.recipe.models[number]
+        alone = model.model_dump(exclude={"camera", "false_alarms"})
+        settings = self.settings | {"false_alarms": model.false_alarms}
+        return self.model_copy(update={**alone, "settings": settings, "recipe": None})

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flawmap.inspect.input_images import InputImage
 from flawmap.inspect.read_ahead import source_of
+from flawmap.inspect.recipe.assignment import Assigned
 from flawmap.inspect.record_files import read_record, read_run_info, record_path
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import (
@@ -21,6 +21,7 @@ from flawmap.inspect.run_layout import (
     OUTPUT_FOLDERS,
     OVERLAYS,
     PAGE,
+    PARTS_TABLE,
     RECORDS,
     REGIONS_TABLE,
     RUN_INFO,
@@ -73,16 +74,29 @@ def check_continues(run_dir: Path, run: RunInfo) -> None:
         raise UsageError(
             f"`-o` (={run_dir}) holds a {RUN_INFO} that this flawmap cannot read: give another folder, or remove it"
         )
-    pairs: list[tuple[str, Any, Any]] = [("bundle", earlier.bundle_sha256[:12], run.bundle_sha256[:12])]
-    pairs += [(name, earlier.settings.get(name), run.settings[name]) for name in DECIDING_SETTINGS]
-    pairs += [("device", earlier.device, run.device)]
-    pairs += [("flawmap", earlier.versions.get("flawmap"), run.versions["flawmap"])]
-    differences = [f"`{name}` was {before}, is {now}" for name, before, now in pairs if before != now]
+    before, now = _what_decides(earlier), _what_decides(run)
+    differences = [
+        f"`{name}` was {before.get(name)}, is {now.get(name)}"
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
+    ]
     if differences:
         raise UsageError(
             f"`-o` (={run_dir}) holds another run: {'; '.join(differences)}. "
             "Give `--fresh` to remove its results and start over, or another folder"
         )
+
+
+def _what_decides(run: RunInfo) -> dict[str, Any]:
+    """Everything that results depend on, by the name that a message gives it."""
+    decides: dict[str, Any] = {}
+    if run.recipe is None:
+        decides["bundle"] = run.bundle_sha256[:12]
+    else:
+        decides |= {f"bundle of camera {model.camera}": model.bundle_sha256[:12] for model in run.recipe.models}
+        decides |= {f"{key} of the recipe": value for key, value in run.settings.get("recipe", {}).items()}
+    decides |= {name: run.settings.get(name) for name in DECIDING_SETTINGS}
+    return decides | {"device": run.device, "flawmap": run.versions.get("flawmap")}
 
 
 def clear(run_dir: Path) -> None:
@@ -99,7 +113,7 @@ def clear(run_dir: Path) -> None:
             (run_dir / DETECTION_LIMIT).with_suffix(suffix).unlink(missing_ok=True)
         forget_evaluation(run_dir)
         # run.json last: a kill in between leaves a run that can be cleared again.
-        for name in (IMAGES_TABLE, REGIONS_TABLE, PAGE, RUN_INFO):
+        for name in (IMAGES_TABLE, REGIONS_TABLE, PARTS_TABLE, PAGE, RUN_INFO):
             (run_dir / name).unlink(missing_ok=True)
 
 
@@ -130,14 +144,16 @@ def recorded_names(run_dir: Path) -> set[str]:
     return {path.name.removesuffix(".json") for path in paths if read_record(path) is not None}
 
 
-def is_done(run_dir: Path, entry: InputImage) -> bool:
-    """Whether `entry` was inspected as it is now; one that could not be is tried again."""
+def is_done(run_dir: Path, one: Assigned) -> bool:
+    """Whether an image was inspected as it is now, by the model that it belongs to now; an ERROR is tried again."""
+    entry = one.entry
     record = read_record(record_path(run_dir, entry.name))
     return (
         record is not None
         and record.image == entry.image
         and record.verdict != "ERROR"
         and record.source == source_of(entry.path)
+        and (record.part, record.camera, record.model) == (one.part, one.camera, one.model)
     )
 
 

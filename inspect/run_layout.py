@@ -1,6 +1,6 @@
 """Where things lie in a run folder.
 
-run.json  images.csv  regions.csv  index.html  metrics.json  regions/<name>.json  overlays/  evaluation/
+run.json  images.csv  regions.csv  parts.csv  index.html  metrics.json  regions/<name>.json  overlays/  evaluation/
 """
 
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 RUN_INFO = "run.json"
 IMAGES_TABLE = "images.csv"
 REGIONS_TABLE = "regions.csv"
+PARTS_TABLE = "parts.csv"  # of a run with a recipe
 PAGE = "index.html"
 METRICS = "metrics.json"  # what `flawmap evaluate` found about these results
 RECORDS = "regions"

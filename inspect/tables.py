@@ -15,8 +15,13 @@ REGION_COLUMNS = (
 )  # fmt: skip
 
 
-def write_tables(run_dir: Path, records: Iterable[ImageRecord]) -> None:
+PART_COLUMNS = ("part", "camera")  # of both tables, behind the others, where a recipe was given
+
+
+def write_tables(run_dir: Path, records: Iterable[ImageRecord], *, with_parts: bool) -> None:
     """Writes both tables of RUN_DIR, each whole or not at all; `records` is gone through once.
+
+    `with_parts`: with the columns that a recipe adds.
 
     Severities have 3 decimals, scores 6 digits, centroids 2 decimals, milliseconds (all stages of one image) 1. An
     image that could not be inspected has no severity.
@@ -28,11 +33,12 @@ def write_tables(run_dir: Path, records: Iterable[ImageRecord]) -> None:
         regions_path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as regions_file,
     ):
         images, regions = csv.writer(images_file), csv.writer(regions_file)
-        images.writerow(IMAGE_COLUMNS)
-        regions.writerow(REGION_COLUMNS)
+        images.writerow([*IMAGE_COLUMNS, *(PART_COLUMNS if with_parts else ())])
+        regions.writerow([*REGION_COLUMNS, *(PART_COLUMNS if with_parts else ())])
         for record in records:
-            images.writerow(_image_row(record))
-            regions.writerows(_region_rows(record))
+            part = [record.part, record.camera] if with_parts else []
+            images.writerow([*_image_row(record), *part])
+            regions.writerows([*row, *part] for row in _region_rows(record))
 
 
 def _image_row(record: ImageRecord) -> list[object]:

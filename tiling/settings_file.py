@@ -1,8 +1,9 @@
 """Settings that people write as YAML: read, checked against a pydantic model, and what is wrong said in one line."""
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -19,7 +20,7 @@ def read_settings(path: Path, option: str) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"`{option}` (={path}) cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"`{option}` (={path}) is not valid YAML: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"`{option}` (={path}) is not valid YAML: {_where(error)}") from None
     if loaded is not None and not isinstance(loaded, dict):
         raise UsageError(f"`{option}` (={path}) must hold settings as `key: value`, not {type(loaded).__name__}")
     return loaded or {}
@@ -46,15 +47,43 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _where(error: Exception) -> str:
+    """The line that YAML could not read, and what people forget most often."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return str(error).splitlines()[0]
+    problem = getattr(error, "problem", None) or "unreadable"
+    return f"line {mark.line + 1}: {problem} (a text that begins with `{{`, `*` or `[` needs quotes)"
+
+
 def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     """One line for the first thing that is wrong."""
-    first = error.errors()[0]
+    # A key misspelt is also a key missing: the misspelling tells more.
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = [*model.model_fields, *known_keys(model)]
-        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+        named = ".".join(part for part in first["loc"] if isinstance(part, str))  # without the place in a list
+        nearest = difflib.get_close_matches(named, list(_keys(model)), n=1, cutoff=0.0)
         return f"unknown setting `{key}`: did you mean `{nearest[0]}`?"
+    if first["type"] == "missing":
+        return f"`{key}` is missing"
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message
     return f"`{key}` (={first['input']}): {message[0].lower()}{message[1:]}"
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key of `model` and of the models in it, by dotted name, in lists too."""
+    for name, field in model.model_fields.items():
+        yield prefix + name
+        for inner in _models_in(field.annotation):
+            yield from _keys(inner, f"{prefix}{name}.")
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    inside = get_args(annotation)
+    for one in inside:
+        yield from _models_in(one)
+    if not inside and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation

@@ -1,0 +1,137 @@
+"""What a run is about to do: which image goes to which bundle, at which thresholds; decided before anything is scored."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flawmap.export.bundle import Bundle, read_bundle
+from flawmap.inspect.input_images import list_inputs
+from flawmap.inspect.machine import versions
+from flawmap.inspect.recipe.assignment import Assigned, assign
+from flawmap.inspect.recipe.recipe_file import Recipe, is_recipe, read_recipe
+from flawmap.inspect.records import ModelInfo, RecipeInfo, RunInfo
+from flawmap.inspect.scorers import Scorer, open_scorer
+from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.errors import UsageError
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """One bundle and the thresholds it runs at."""
+
+    bundle: Bundle
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """Everything about a run that its inputs decide."""
+
+    source: Path  # what `-m` was given
+    images: list[Assigned]
+    models: list[PlannedModel]  # of a bundle: it alone
+    recipe: Recipe | None
+    ignored: int
+
+
+def plan_run(paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: float | None) -> RunPlan:
+    """`source` is a bundle or a recipe; `false_alarms` (expected on a good image) goes before what either says.
+
+    Raises UsageError: paths, recipe, or a bundle that is not sound or not calibrated.
+    """
+    if not is_recipe(source):
+        images = [Assigned(entry) for entry in list_inputs(paths, run_dir)]
+        return RunPlan(source, images, [_planned(source, false_alarms)], None, 0)
+    recipe = read_recipe(source)
+    assigned, ignored = assign(recipe, list_inputs(paths, run_dir))
+    models = []
+    for number, entry in enumerate(recipe.models):
+        own = recipe.false_alarms_of(number)
+        try:
+            models.append(_planned(source.parent / entry.bundle, own if false_alarms is None else false_alarms))
+        except UsageError as error:
+            raise UsageError(f"`--model` (={source}): camera `{entry.camera}`: {error}") from None
+    return RunPlan(source, assigned, models, recipe, ignored)
+
+
+def _planned(bundle_dir: Path, false_alarms: float | None) -> PlannedModel:
+    bundle = read_bundle(bundle_dir)
+    calibration = bundle.info.calibration
+    if calibration is None:
+        raise UsageError(f"`bundle` (={bundle.folder}) is not calibrated: run `flawmap calibrate` on good images first")
+    return PlannedModel(
+        bundle, Thresholds.of(calibration, calibration.false_alarms if false_alarms is None else false_alarms)
+    )
+
+
+def open_scorers(plan: RunPlan, device: str) -> list[Scorer]:
+    """One for each of `plan.models`, ready; models that share a bundle share it. DeviceError, UsageError."""
+    opened: dict[Path, Scorer] = {}
+    for model in plan.models:
+        folder = model.bundle.folder.resolve()
+        if folder not in opened:
+            opened[folder] = open_scorer(model.bundle, device)
+    return [opened[model.bundle.folder.resolve()] for model in plan.models]
+
+
+def describe(plan: RunPlan, scorers: Sequence[Scorer], settings: dict[str, Any]) -> RunInfo:
+    """run.json as it stands while the run goes on; `settings` but for the false alarms and the recipe."""
+    infos = [_describe_model(plan, number, scorer) for number, scorer in enumerate(scorers)]
+    run = RunInfo(
+        state="running",
+        started=now(),
+        versions=versions(),
+        **infos[0].model_dump(exclude={"camera", "false_alarms"}),
+        settings=settings | {"false_alarms": infos[0].false_alarms},
+        counts={},
+        milliseconds_median={},
+    )
+    if plan.recipe is None:
+        return run
+    digests = "".join(f"{info.bundle_sha256}\n" for info in infos)
+    return run.model_copy(
+        update={
+            "bundle": str(plan.source.resolve()),
+            "bundle_sha256": hashlib.sha256(digests.encode()).hexdigest(),
+            "product": plan.source.stem,
+            "device": ", ".join(dict.fromkeys(info.device for info in infos)),
+            "device_note": "; ".join(dict.fromkeys(info.device_note for info in infos if info.device_note)),
+            "calibration_note": "; ".join(
+                f"camera {info.camera}: {info.calibration_note}" for info in infos if info.calibration_note
+            ),
+            "settings": settings | {"recipe": plan.recipe.model_dump()},
+            "thresholds": {},
+            "recipe": RecipeInfo(models=infos, expected=plan.recipe.expected, ignored=plan.ignored, parts={}),
+        }
+    )
+
+
+def _describe_model(plan: RunPlan, number: int, scorer: Scorer) -> ModelInfo:
+    bundle, thresholds = plan.models[number].bundle, plan.models[number].thresholds
+    return ModelInfo(
+        camera="" if plan.recipe is None else plan.recipe.models[number].camera,
+        bundle=str(bundle.folder.resolve()),
+        bundle_sha256=bundle.digest,
+        product=bundle.info.product,
+        device=scorer.device,
+        device_note=scorer.device_note,
+        calibration_note=thresholds.calibration.few_images_note(thresholds.false_alarms),
+        false_alarms=thresholds.false_alarms,
+        thresholds=thresholds.as_numbers(),
+    )
+
+
+def with_unfinished(run: RunInfo, images: Iterable[Assigned]) -> RunInfo:
+    """`run`, told that `images` have yet to be inspected."""
+    if run.recipe is None:
+        return run
+    parts = list(dict.fromkeys(one.part for one in images if one.part))
+    return run.model_copy(update={"recipe": run.recipe.model_copy(update={"unfinished": parts})})
+
+
+def now() -> str:
+    """ISO 8601 with time zone."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
