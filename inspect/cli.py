@@ -194,13 +194,14 @@ def evaluate(
     images: Annotated[int, typer.Option(help="Good images to inject defects into, at most.")] = POD_IMAGES,
 ) -> None:
     """Compares a run with the truth: what was found, missed, and raised for nothing."""
-    from flawmap.inspect.evaluate_run import evaluate_run, page_of
+    from flawmap.inspect.evaluate_run import evaluate_run, pages_of
     from flawmap.inspect.evaluation.summary import summary
     from flawmap.inspect.progress import progress
 
-    print(summary(evaluate_run(run_dir, truth, progress=progress)))
+    metrics = evaluate_run(run_dir, truth, progress=progress)
+    print(summary(metrics))
     print(run_dir / "metrics.json")
-    print(page_of(run_dir))
+    print(*pages_of(run_dir, metrics), sep="\n")
     if probability_of_detection:
         from flawmap.inspect.detection_limit.measure import measure_detection_limit
         from flawmap.inspect.run_layout import DETECTION_LIMIT
@@ -321,10 +322,10 @@ def _tell(run: "RunInfo", run_dir: Path) -> None:
         _say(f"note: {note}")
     if run.recipe is not None:
         print(f"{run.recipe.parts['parts']} parts: {_by_verdict(run.recipe.parts)}")
-        without = run.recipe.parts["images_without_part"]
-        for count, what in ((without, "belong to no part: their names do not tell"), (run.recipe.ignored, "ignored")):
+        apart = (("without a part", run.recipe.parts["images_without_part"]), ("ignored", run.recipe.ignored))
+        for what, count in apart:
             if count:
-                print(f"images {what}: {count}")
+                print(f"{count} image{'s' if count > 1 else ''} {what}")
     print(f"{run.counts['images']} images on {run.device}: {_by_verdict(run.counts)}")
     print(run_dir / "index.html")
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.inspect.evaluation.evaluate import Evaluation, evaluate
+from flawmap.inspect.evaluation.evaluate import Evaluation, NothingToCompareError, evaluate
 from flawmap.inspect.evaluation.froc import Froc, froc
 from flawmap.inspect.evaluation.image_figures import SIZE_NAMES
 from flawmap.inspect.evaluation.matching import DefectOutcome, FalseRegion, ImageOutcome
 from flawmap.inspect.progress import ShowProgress, silent
+from flawmap.inspect.record_files import read_run_info
+from flawmap.inspect.records import RecipeInfo
 from flawmap.inspect.report.evaluation_page import PAGE, Gallery, write_evaluation_page
 from flawmap.inspect.report.evaluation_plots import Curve, Point, draw_froc, draw_roc, draw_severities
 from flawmap.inspect.report.gallery import Exhibit, draw_exhibits
@@ -27,28 +29,65 @@ EXHIBITS_MAX = 60  # of each kind
 def evaluate_run(run_dir: Path, dataset: Path, *, progress: ShowProgress = silent) -> dict[str, Any]:
     """Compares the run in `run_dir` with `dataset` (MVTec AD layout); returns what is written to metrics.json.
 
+    Of a run with a recipe that is {"models": [...]}: for each model what a run of its bundle alone gives, and `camera`,
+    `bundle` and `folder`, where its page lies. A model of whose images the dataset holds none is left out.
+
     UsageError: no run, no truth, files that do not fit each other, no image of the run in the dataset, or a run folder
     that cannot be written.
     """
-    evaluation = evaluate(run_dir, dataset, progress=progress)
+    run = read_run_info(run_dir)
+    if run is None or run.recipe is None:
+        evaluation = evaluate(run_dir, dataset, progress=progress)
+        evaluations, metrics = {EVALUATION: evaluation}, evaluation.metrics
+    else:
+        evaluations, metrics = _evaluate_models(run_dir, dataset, run.recipe, progress)
     try:
-        _write_pictures(run_dir / EVALUATION, run_dir, evaluation, progress)
-        text = json.dumps(evaluation.metrics, indent=2, allow_nan=False)
+        forget_evaluation(run_dir)
+        for folder, evaluation in evaluations.items():
+            _write_pictures(run_dir / folder, run_dir, evaluation, progress)
+        text = json.dumps(metrics, indent=2, allow_nan=False)
         write_text(run_dir / METRICS, text + "\n")  # last: where it stands, the rest does too
     except OSError as error:
         where = error.filename or run_dir
         raise UsageError(f"`RUN_DIR` (={run_dir}) cannot be written: {error.strerror or error} ({where})") from error
-    return evaluation.metrics
+    return metrics
 
 
-def page_of(run_dir: Path) -> Path:
-    """Where the page of an evaluation lies."""
-    return run_dir / EVALUATION / PAGE
+def page_of(run_dir: Path, folder: str = EVALUATION) -> Path:
+    """Where the page of an evaluation lies; of a run with a recipe, that of the model with this `folder`."""
+    return run_dir / folder / PAGE
+
+
+def pages_of(run_dir: Path, metrics: dict[str, Any]) -> list[Path]:
+    """All pages that `evaluate_run` wrote together with `metrics`."""
+    return (
+        [page_of(run_dir, model["folder"]) for model in metrics["models"]]
+        if "models" in metrics
+        else [page_of(run_dir)]
+    )
+
+
+def _evaluate_models(
+    run_dir: Path, dataset: Path, recipe: RecipeInfo, progress: ShowProgress
+) -> tuple[dict[str, Evaluation], dict[str, Any]]:
+    """(evaluations by their folder in the run, metrics of all of them)."""
+    evaluations: dict[str, Evaluation] = {}
+    metrics = []
+    for number, model in enumerate(recipe.models):
+        try:
+            evaluation = evaluate(run_dir, dataset, model=number, progress=progress)
+        except NothingToCompareError:
+            if number == len(recipe.models) - 1 and not evaluations:
+                raise
+            continue
+        folder = f"{EVALUATION}/model-{number + 1}"
+        evaluations[folder] = evaluation
+        metrics.append({"camera": model.camera, "bundle": model.bundle, "folder": folder, **evaluation.metrics})
+    return evaluations, {"models": metrics}
 
 
 def _write_pictures(folder: Path, run_dir: Path, evaluation: Evaluation, progress: ShowProgress) -> None:
-    forget_evaluation(run_dir)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     plots = _draw_plots(folder, evaluation)
     missed, n_missed = _missed(run_dir, evaluation)
     false, n_false = _false(run_dir, evaluation)

@@ -149,7 +149,8 @@ class Pipeline:
 
     def _stitchers(self, grid: TileGrid, image: Image, recycle: Inspection | None) -> tuple[Stitcher, Stitcher]:
         heatmap = reconstruction = None
-        if recycle is not None and recycle.reconstruction.shape == image.shape:
+        kind = image.shape, image.dtype
+        if recycle is not None and (recycle.reconstruction.shape, recycle.reconstruction.dtype) == kind:
             heatmap, reconstruction = recycle.heatmap, recycle.reconstruction
         channels = image.shape[2] if image.ndim == 3 else None
         return Stitcher(grid, heatmap), Stitcher(grid, reconstruction, dtype=image.dtype, channels=channels)

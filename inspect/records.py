@@ -142,5 +142,6 @@ class RunInfo(BaseModel):
         assert self.recipe is not None
         model = self.recipe.models[number]
         alone = model.model_dump(exclude={"camera", "false_alarms"})
+        alone["product"] = f"{model.product}, camera {model.camera}"
         settings = self.settings | {"false_alarms": model.false_alarms}
         return self.model_copy(update={**alone, "settings": settings, "recipe": None})

@@ -16,6 +16,7 @@ from flawmap.inspect.run_layout import (
     DETECTION_LIMIT_SUFFIXES,
     EVALUATION,
     EVALUATION_FILES,
+    EVALUATION_OF_MODEL,
     IMAGES_TABLE,
     METRICS,
     OUTPUT_FOLDERS,
@@ -130,12 +131,14 @@ def forget(run_dir: Path, names: Iterable[str]) -> None:
 def forget_evaluation(run_dir: Path) -> None:
     """Removes what `flawmap evaluate` wrote about the results in `run_dir`; another file in its folder stays."""
     (run_dir / METRICS).unlink(missing_ok=True)
-    folder = run_dir / EVALUATION
-    for path in _files(folder):
-        if EVALUATION_FILES.fullmatch(path.name):
-            path.unlink()
-    if folder.is_dir() and not _files(folder):
-        folder.rmdir()
+    whole = run_dir / EVALUATION
+    of_models = [path for path in _files(whole) if path.is_dir() and EVALUATION_OF_MODEL.fullmatch(path.name)]
+    for folder in (*of_models, whole):
+        for path in _files(folder):
+            if EVALUATION_FILES.fullmatch(path.name):
+                path.unlink()
+        if folder.is_dir() and not _files(folder):
+            folder.rmdir()
 
 
 def recorded_names(run_dir: Path) -> set[str]:
@@ -145,15 +148,16 @@ def recorded_names(run_dir: Path) -> set[str]:
 
 
 def is_done(run_dir: Path, one: Assigned) -> bool:
-    """Whether an image was inspected as it is now, by the model that it belongs to now; an ERROR is tried again."""
+    """Whether an image was inspected as it is now, for the part that it belongs to now; an ERROR is tried again."""
     entry = one.entry
     record = read_record(record_path(run_dir, entry.name))
     return (
         record is not None
+        and one.model is not None
         and record.image == entry.image
         and record.verdict != "ERROR"
         and record.source == source_of(entry.path)
-        and (record.part, record.camera, record.model) == (one.part, one.camera, one.model)
+        and (record.part, record.camera) == (one.part, one.camera)
     )
 
 

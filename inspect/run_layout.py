@@ -17,6 +17,7 @@ OVERLAYS = "overlays"
 OUTPUT_FOLDERS = (RECORDS, OVERLAYS)  # of `flawmap inspect`
 EVALUATION = "evaluation"  # plots and gallery of `flawmap evaluate`
 EVALUATION_FILES = re.compile(r"index\.html|(roc|froc|score_histogram|(missed|false)-[0-9]+)\.png")
+EVALUATION_OF_MODEL = re.compile(r"model-[0-9]+")  # the same again, of one model of a recipe
 DETECTION_LIMIT = "evaluation/detection_limit"  # the smallest defect that is found, as `flawmap evaluate` measured it
 DETECTION_LIMIT_SUFFIXES = (".json", ".csv", ".png")
 LOCK = ".flawmap.lock"

@@ -1,4 +1,4 @@
-"""What a run is about to do: which image goes to which bundle, at which thresholds; decided before anything is scored."""
+"""What a run is about to do: which image goes to which bundle, at which thresholds; known before anything is scored."""
 
 import hashlib
 from collections.abc import Iterable, Sequence

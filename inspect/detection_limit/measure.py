@@ -111,6 +111,11 @@ def measure_detection_limit(
     run = read_run_info(run_dir)
     if run is None:
         raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
+    if run.recipe is not None:
+        raise UsageError(
+            f"`RUN_DIR` (={run_dir}) was made with a recipe, and a detection limit belongs to one bundle: inspect the "
+            "images of one camera with its bundle (`-m`) into a folder of their own, and measure there"
+        )
     chosen = _good_images(dataset, images)
     bundle = _bundle_of(run)
     assert bundle.info.calibration is not None  # the run could not have been made without

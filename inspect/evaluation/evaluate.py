@@ -32,6 +32,10 @@ from flawmap.inspect.run_layout import RECORDS
 from flawmap.tiling.errors import UsageError
 
 
+class NothingToCompareError(UsageError):
+    """No image of the run is a test image of the dataset."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What a run is worth: `metrics` as they stand in metrics.json, and what they were drawn from."""
@@ -49,22 +53,25 @@ class _Compared:
     not_inspected: int
 
 
-def evaluate(run_dir: Path, dataset: Path, *, progress: ShowProgress = silent) -> Evaluation:
+def evaluate(run_dir: Path, dataset: Path, *, model: int | None = None, progress: ShowProgress = silent) -> Evaluation:
     """Compares the run in `run_dir` with `dataset` (MVTec AD layout); writes nothing, holds one image at a time.
+
+    `model`: of a run with a recipe, the place of the one model whose images are compared.
 
     Raises:
         UsageError: no run, no truth, a mask or a heatmap that does not fit, or no image of the run is a test image of
-            the dataset.
+            the dataset (NothingToCompareError).
     """
     run = read_run_info(run_dir)
     if run is None:
         raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
+    run = run if model is None else run.of_model(model)
     if "ng" not in run.thresholds or "review" not in run.thresholds:
         raise UsageError(f"{run_dir / 'run.json'} is not a record of this flawmap: `thresholds` lack ng or review")
     truths = {truth.path.relative_to(dataset / "test").as_posix(): truth for truth in read_truth(dataset)}
-    compared = _compare_all(run_dir, run, truths, progress)
+    compared = _compare_all(run_dir, run, truths, model, progress)
     if not compared.outcomes and not compared.not_inspected:
-        raise UsageError(
+        raise NothingToCompareError(
             f"no image of `RUN_DIR` (={run_dir}) is a test image of `--truth` (={dataset}): "
             f"inspect {dataset / 'test'} as one folder"
         )
@@ -96,7 +103,9 @@ def missed(outcomes: Sequence[ImageOutcome], score: float) -> list[dict[str, Any
     ]
 
 
-def _compare_all(run_dir: Path, run: RunInfo, truths: dict[str, TrueImage], progress: ShowProgress) -> _Compared:
+def _compare_all(
+    run_dir: Path, run: RunInfo, truths: dict[str, TrueImage], model: int | None, progress: ShowProgress
+) -> _Compared:
     candidate_score = run.thresholds.get("candidate", run.thresholds["review"])  # earlier runs recorded regions alone
     outcomes, unknown, not_inspected = [], 0, 0
     paths = sorted(path for path in (run_dir / RECORDS).glob("*.json") if not path.name.startswith("."))
@@ -104,8 +113,8 @@ def _compare_all(run_dir: Path, run: RunInfo, truths: dict[str, TrueImage], prog
         for path in paths:
             record = read_record(path)
             truth = truths.get(record.image) if record is not None else None
-            if record is None:
-                pass  # cut off, or another program's
+            if record is None or record.model != model:
+                pass  # cut off, another program's or another model's
             elif truth is None:
                 unknown += 1
             elif record.verdict == "ERROR":

@@ -15,6 +15,10 @@ FIGURES = (
 
 def summary(metrics: dict[str, Any]) -> str:
     """Several lines, no trailing newline. Behind a figure, in brackets, its 95 % interval."""
+    if "models" in metrics:  # of a run with a recipe
+        return "\n\n".join(
+            f"camera {model['camera']}, {model['bundle']}\n{summary(model)}" for model in metrics["models"]
+        )
     images = metrics["images"]
     lines = [
         f"{images['good']} good and {images['defective']} defective images, "

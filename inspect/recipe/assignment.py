@@ -76,7 +76,7 @@ def _two_readings(recipe: Recipe, readings: Sequence[Reading]) -> str:
 
 
 def _unclaimed(recipe: Recipe, pattern: NamePattern, entry: InputImage) -> Assigned:
-    """A picture of a camera that the recipe does not know still belongs to its part, and must not be forgotten there."""
+    """A picture of a camera that the recipe does not know still belongs to its part: it must count there."""
     readings = pattern.read(entry.path, lambda camera: True)
     if not readings:
         return Assigned(entry, None, error=f"its name does not fit `part` (={recipe.part}) of the recipe")

@@ -102,8 +102,8 @@ class Recipe(BaseModel):
             own = [model.camera for model in self.models if model.false_alarms is not None]
             if own:
                 raise ValueError(
-                    f"`false_alarms_per_part` (={self.false_alarms_per_part:g}) and `false_alarms` of camera `{own[0]}` "
-                    "set the same threshold: give one of them"
+                    f"`false_alarms_per_part` (={self.false_alarms_per_part:g}) and `false_alarms` of camera "
+                    f"`{own[0]}` set the same threshold: give one of them"
                 )
         return self
 

@@ -65,8 +65,9 @@
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step || event.target.tagName !== "SUMMARY") return;
     const all = visible();
-    const next = all[all.indexOf(event.target.parentElement) + step];
-    if (next) {
+    const at = all.indexOf(event.target.parentElement); // -1: an image inside a part
+    const next = all[at + step];
+    if (at >= 0 && next) {
       event.preventDefault();
       next.firstElementChild.focus();
     }

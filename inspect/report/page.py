@@ -18,8 +18,9 @@ from pydantic import BaseModel, ValidationError
 from flawmap.inspect.records import ImageRecord, RegionRecord, RunInfo
 from flawmap.inspect.report.heat_scale import INFERNO, NG_PLACE, REVIEW_PLACE, HeatScale
 from flawmap.inspect.report.page_text import environment, without_surrogates
+from flawmap.inspect.report.part_rows import PartRow, axis_of_parts, part_rows
 from flawmap.inspect.report.pictures import PANEL_MAX_PX, crop_box, strip_size
-from flawmap.inspect.report.severity_axis import WORST_FIRST, SeverityAxis
+from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_text
 
@@ -40,9 +41,12 @@ def write_page(run_dir: Path) -> Path:
     if not (run_dir / "run.json").is_file():
         raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
     run = _read(run_dir / "run.json", RunInfo)
-    missing = [name for name in THRESHOLDS if name not in run.thresholds]
-    if missing:
-        raise UsageError(f"{run_dir / 'run.json'} is not a record of this flawmap: `thresholds.{missing[0]}`: missing")
+    for thresholds in [run.thresholds] if run.recipe is None else [model.thresholds for model in run.recipe.models]:
+        missing = [name for name in THRESHOLDS if name not in thresholds]
+        if missing:
+            raise UsageError(
+                f"{run_dir / 'run.json'} is not a record of this flawmap: `thresholds.{missing[0]}`: missing"
+            )
     records = [_read(path, ImageRecord) for path in _record_files(run_dir)]
     page = run_dir / "index.html"
     write_text(page, render(run, records))
@@ -50,9 +54,16 @@ def write_page(run_dir: Path) -> Path:
 
 
 def render(run: RunInfo, records: list[ImageRecord]) -> str:
-    """The page as text. Worst image first: ERROR, NG, REVIEW, OK, and by severity within."""
-    records = sorted(records, key=lambda record: (WORST_FIRST.index(record.verdict), -record.severity, record.image))
-    axis = SeverityAxis.around(records, run.thresholds["severity_review"], run.thresholds["severity_ng"])
+    """The page as text. Worst image (or part) first: ERROR, NG, REVIEW, OK, and by severity within."""
+    records = worst_first(records, lambda record: record.image)
+    parts: list[PartRow] = []
+    if run.recipe is None:
+        axis = SeverityAxis.around(records, run.thresholds["severity_review"], run.thresholds["severity_ng"])
+        models = [("", run.thresholds)]
+    else:
+        parts = part_rows(run.recipe, records)
+        axis = axis_of_parts(run.recipe, parts, records)
+        models = [(model.camera, model.thresholds) for model in run.recipe.models]
     here = Path(__file__).parent
     style, script = ((here / name).read_text("utf-8") for name in ("style.css", "page.js"))
     pages = environment()
@@ -61,10 +72,14 @@ def render(run: RunInfo, records: list[ImageRecord]) -> str:
     rendered = text.render(
         run=run,
         records=records,
-        counts=Counter(record.verdict for record in records),
+        parts=parts,
+        without_part=[record for record in records if not record.part],
+        judged=records if run.recipe is None else parts,
+        counts=Counter(one.verdict for one in (records if run.recipe is None else parts)),
         region_count=sum(len(record.regions) for record in records),
         axis=axis,
-        heat=HeatScale(run.thresholds["review"], run.thresholds["ng"]),
+        models=models,
+        heats=[(camera, HeatScale(thresholds["review"], thresholds["ng"])) for camera, thresholds in models],
         heat_stops=_heat_stops(),
         places=(100 * REVIEW_PLACE, 100 * NG_PLACE),
         total_ms=_total(run.milliseconds_median),

@@ -1,19 +1,38 @@
 """Where severities lie on the page: one axis for the histogram and for the small gauge of every row."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from flawmap.inspect.records import ImageRecord, Verdict
+from flawmap.inspect.records import Verdict
 
 BINS = 60
 ROOM = 0.5  # severity beyond the thresholds that is shown even where nothing lies
 WORST_FIRST: tuple[Verdict, ...] = ("ERROR", "NG", "REVIEW", "OK")
 
 
+class Judged(Protocol):
+    """An image or a part."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+
+    @property
+    def severity(self) -> float: ...
+
+
+AnyJudged = TypeVar("AnyJudged", bound=Judged)
+
+
+def worst_first(judged: Iterable[AnyJudged], name: Callable[[AnyJudged], str]) -> list[AnyJudged]:
+    """ERROR, NG, REVIEW, OK, and by severity within."""
+    return sorted(judged, key=lambda one: (WORST_FIRST.index(one.verdict), -one.severity, name(one)))
+
+
 @dataclass(frozen=True)
 class Bar:
-    """Images of one verdict in one bin, in percent of the axis; bars of one bin stand on each other."""
+    """Images (or parts) of one verdict in one bin, in percent of the axis; bars of one bin stand on each other."""
 
     verdict: Verdict
     count: int
@@ -33,9 +52,9 @@ class SeverityAxis:
     ng: float
 
     @classmethod
-    def around(cls, records: Sequence[ImageRecord], review: float, ng: float) -> "SeverityAxis":
-        """The axis that shows every severity of `records` and both thresholds."""
-        known = [record.severity for record in records if record.verdict != "ERROR"]
+    def around(cls, judged: Sequence[Judged], review: float, ng: float, also: Sequence[float] = ()) -> "SeverityAxis":
+        """The axis that shows every severity of `judged`, both thresholds, and the severities `also`."""
+        known = [*also, *(one.severity for one in judged if one.verdict != "ERROR")]
         low = math.floor(2 * min([*known, review - ROOM])) / 2
         high = math.ceil(2 * max([*known, ng + ROOM])) / 2
         return cls(low, high, review, ng)
@@ -50,13 +69,13 @@ class SeverityAxis:
         first, last = math.ceil(self.low), math.floor(self.high)
         return [float(tick) for tick in range(first, last + 1, max(1, -(-(last - first + 1) // 12)))]
 
-    def bars(self, records: Sequence[ImageRecord]) -> list[Bar]:
-        """The histogram of the inspected images. Square-root heights, or one NG among 500 OK is no pixel high."""
+    def bars(self, judged: Sequence[Judged]) -> list[Bar]:
+        """The histogram of what was inspected. Square-root heights, or one NG among 500 OK is no pixel high."""
         bins: list[dict[Verdict, int]] = [{} for _ in range(BINS)]
-        for record in records:
-            if record.verdict != "ERROR":
-                place = bins[min(int(self.percent(record.severity) * BINS / 100), BINS - 1)]
-                place[record.verdict] = place.get(record.verdict, 0) + 1
+        for one in judged:
+            if one.verdict != "ERROR":
+                place = bins[min(int(self.percent(one.severity) * BINS / 100), BINS - 1)]
+                place[one.verdict] = place.get(one.verdict, 0) + 1
         tallest = math.sqrt(max([1, *(sum(place.values()) for place in bins)]))
         bars = []
         for index, place in enumerate(bins):
