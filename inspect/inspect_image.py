@@ -39,7 +39,7 @@ def inspect_image(
         reason = error.reason
     except Exception as error:  # one image never stops the folder
         reason = f"{type(error).__name__}: {error}"
-    return _error_record(decoded, reason, thresholds), recycle
+    return _error_record(decoded, reason, thresholds.calibration.severity_floor), recycle
 
 
 def _record(
@@ -129,12 +129,12 @@ def _candidate_records(inspection: Inspection, thresholds: Thresholds) -> list[C
     ]
 
 
-def _error_record(decoded: Decoded, reason: str, thresholds: Thresholds) -> ImageRecord:
+def _error_record(decoded: Decoded, reason: str, severity: float) -> ImageRecord:
     height, width = decoded.image.shape[:2] if decoded.image is not None else (0, 0)
     return ImageRecord(
         image=decoded.entry.image,
         verdict="ERROR",
-        severity=thresholds.calibration.severity_floor,
+        severity=severity,
         width=width,
         height=height,
         milliseconds={"decode": decoded.milliseconds},
@@ -146,14 +146,5 @@ def _error_record(decoded: Decoded, reason: str, thresholds: Thresholds) -> Imag
 
 def refused(entry: InputImage, reason: str) -> ImageRecord:
     """The record of an image that no model may inspect, and that is therefore not even read."""
-    return ImageRecord(
-        image=entry.image,
-        verdict="ERROR",
-        severity=0.0,
-        width=0,
-        height=0,
-        milliseconds={},
-        error=" ".join(reason.split()),
-        source=source_of(entry.path),
-        regions=[],
-    )
+    record = _error_record(Decoded(entry, source_of(entry.path), 0.0, None, None), reason, 0.0)
+    return record.model_copy(update={"milliseconds": {}})

@@ -19,22 +19,22 @@ from flawmap.tiling.errors import UsageError
 
 
 @dataclass(frozen=True)
-class PlannedModel:
-    """One bundle and the thresholds it runs at."""
-
-    bundle: Bundle
-    thresholds: Thresholds
-
-
-@dataclass(frozen=True)
 class RunPlan:
     """Everything about a run that its inputs decide."""
 
     source: Path  # what `-m` was given
     images: list[Assigned]
-    models: list[PlannedModel]  # of a bundle: it alone
+    models: list["PlannedModel"]  # of a bundle: it alone
     recipe: Recipe | None
     ignored: int
+
+
+@dataclass(frozen=True)
+class PlannedModel:
+    """One bundle and the thresholds it runs at."""
+
+    bundle: Bundle
+    thresholds: Thresholds
 
 
 def plan_run(paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: float | None) -> RunPlan:

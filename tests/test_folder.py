@@ -20,7 +20,7 @@ import tifffile
 
 from flawmap.export.bundle import update_bundle
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.progress import Step
+from flawmap.inspect.progress import ShowProgress, Step
 from flawmap.inspect.record_files import read_record, read_run_info, write_record
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import LOCK
@@ -445,22 +445,28 @@ def test_two_processes_do_not_share_a_run_folder(images: Path, bundle: Path, tmp
     inspect_folder([images], bundle, run_dir)
 
 
-def test_ctrl_c_keeps_what_is_done(images: Path, bundle: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
+def ctrl_c_after(images: int) -> ShowProgress:
+    """Progress that presses Ctrl-C once so many images are done."""
 
     @contextmanager
-    def press_ctrl_c(title: str, total: int) -> Iterator[Step]:
+    def press(title: str, total: int) -> Iterator[Step]:
         heard: list[str] = []
 
         def step(text: str) -> None:
             heard.append(text)
-            if len(heard) == 2:
+            if len(heard) == images:
                 signal.raise_signal(signal.SIGINT)
 
         yield step
 
+    return press
+
+
+def test_ctrl_c_keeps_what_is_done(images: Path, bundle: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+
     with pytest.raises(KeyboardInterrupt):
-        inspect_folder([images], bundle, run_dir, progress=press_ctrl_c)
+        inspect_folder([images], bundle, run_dir, progress=ctrl_c_after(2))
     info = read_run_info(run_dir)
     assert info is not None and (info.state, info.counts["images"]) == ("interrupted", 2)
     assert list(rows(run_dir)) == ["part0.png", "part1.png"]
