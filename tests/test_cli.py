@@ -162,7 +162,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(bundle: Path, tm
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     records = tmp_path / "run" / "regions"
     until = time.monotonic() + 120
-    while not (records.is_dir() and len(list(records.glob("*.json"))) >= 2) and time.monotonic() < until:
+    while not (records.is_dir() and len(list(records.glob("[!.]*.json"))) >= 2) and time.monotonic() < until:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)

@@ -368,7 +368,7 @@ def test_killed_and_continued(station: Path, tmp_path: Path) -> None:
     moments, kills = random.Random(0), 0
 
     def n_records() -> int:
-        return len(list((run_dir / "regions").glob("*.json")))
+        return len(list((run_dir / "regions").glob("[!.]*.json")))
 
     while n_records() < 17:
         process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
