@@ -21,7 +21,7 @@ from flawmap.training import checkpoint as checkpoints
 from flawmap.training.config import TrainConfig
 from flawmap.training.fit import train
 from flawmap.training.good_images import GoodImages, Normalisation
-from flawmap.training.scoring import ScoringModel, build_network
+from flawmap.training.scoring import RawTile, ScoringModel, build_network
 from flawmap.training.split import Split
 from flawmap.training.standardisation import Standardisation
 
@@ -119,5 +119,6 @@ def write_untrained(
         "training_steps": 3, "training_seconds": 1.5,
     }  # fmt: skip
     path = folder / "model.ckpt"
-    checkpoints.save(path, model, config, Split(paths[:2], paths[2:3], paths[3:]), proof, provenance)
+    split = Split(paths[:2], paths[2:3], paths[3:])
+    checkpoints.save(path, model, config, split, RawTile(proof), None, provenance)
     return path
