@@ -5,14 +5,15 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
-from flawmap.inspect.inspect_image import inspect_image, refused
+from flawmap.inspect.inspect_image import ScoredImage, judge_image, refused, score_image
 from flawmap.inspect.machine import peak_memory_mib
-from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.pipeline import Pipeline, Prepared, Scored
 from flawmap.inspect.progress import ShowProgress, Step, silent
-from flawmap.inspect.read_ahead import read_ahead
+from flawmap.inspect.read_ahead import Image, read_ahead
 from flawmap.inspect.recipe.assignment import Assigned
 from flawmap.inspect.recipe.parts import Parts, write_parts
 from flawmap.inspect.record_files import read_record, record_path, write_record, write_run_info
@@ -32,6 +33,7 @@ from flawmap.inspect.run_folder import (
 from flawmap.inspect.run_lock import locked
 from flawmap.inspect.run_plan import RunPlan, describe, now, open_scorers, plan_run, with_unfinished
 from flawmap.inspect.tables import write_tables
+from flawmap.inspect.write_behind import WriteBehind
 from flawmap.tiling.errors import UsageError
 
 
@@ -50,7 +52,7 @@ def inspect_folder(
     """Inspects `paths` (images and folders of images) with `model`, a bundle or a recipe; everything goes to `run_dir`.
 
     `false_alarms`: expected false regions on a good image, the recipe's or the bundle's own where None. `workers`:
-    threads that decode the next images; `workers` + 1 images are in memory at most. `heatmaps`: also write every
+    threads that decode the next images; `workers` + 2 images are in memory at most. `heatmaps`: also write every
     heatmap as TIFF. `fresh`: remove an earlier run's results first; without it the run is continued and images that are
     done are not done again.
 
@@ -124,19 +126,42 @@ def _inspect_all(
         if one.model is None:
             write(one, refused(one.entry, one.error))
     work = [one for one in todo if one.model is not None]
+
+    def prepare(number: int, image: Image) -> Prepared:
+        return pipelines[_model(work[number])].prepare(image)
+
+    end = time.perf_counter()
+
+    def finish(one: Assigned, image: ScoredImage) -> None:
+        nonlocal end
+        model = _model(one)
+        record = judge_image(run_dir, image, pipelines[model], plan.models[model].thresholds, heatmaps=heatmaps)
+        # From the end of the last image to the end of this one, waiting for the decoder included: the takt.
+        start, end = end, time.perf_counter()
+        record.milliseconds["total"] = (end - start) * 1e3
+        write(one, record)
+
     # In the order of the list, not model by model: a run that is broken off has whole parts to show, and changing the
     # session costs no time that was seen (9 images of 1, 2.8 and 4.5 megapixels by three models: 10 s either way).
-    recycle = None
-    with closing(read_ahead([one.entry for one in work], workers)) as decoded_images:
-        start = time.perf_counter()
+    spare: Scored | None = None
+    busy: Scored | None = None  # the arrays of two images take turns: one is scored, the other looked at and drawn
+    with (
+        closing(read_ahead([one.entry for one in work], workers, prepare)) as decoded_images,
+        WriteBehind() as behind,
+    ):
         for one, decoded in zip(work, decoded_images, strict=True):
-            assert one.model is not None
-            pipeline, thresholds = pipelines[one.model], plan.models[one.model].thresholds
-            record, recycle = inspect_image(run_dir, decoded, pipeline, thresholds, heatmaps=heatmaps, recycle=recycle)
-            # From the end of the last image to the end of this one, waiting for the decoder included: the takt.
-            end = time.perf_counter()
-            record.milliseconds["total"], start = (end - start) * 1e3, end
-            write(one, record)
+            image = score_image(decoded, pipelines[_model(one)], spare)
+            behind.begin(partial(finish, one, image))  # once the image before is done, whose arrays are free now
+            if image.scored is None:
+                spare, busy = busy or spare, None
+            else:
+                spare, busy = busy, image.scored
+            del decoded, image  # or they would be kept while the next one is waited for
+
+
+def _model(one: Assigned) -> int:
+    assert one.model is not None
+    return one.model
 
 
 def _in_words(record: ImageRecord) -> str:

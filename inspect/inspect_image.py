@@ -1,10 +1,14 @@
-"""One image of a folder: from what the reader threads decoded to its pictures and its record."""
+"""One image of a folder: from what the reader threads decoded to its pictures and its record.
+
+In two steps, so that one image's pictures are drawn while the next one is scored.
+"""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from flawmap.inspect.input_images import InputImage
-from flawmap.inspect.pipeline import Inspection, Pipeline
+from flawmap.inspect.pipeline import Inspection, Pipeline, Scored
 from flawmap.inspect.read_ahead import Decoded, Image, source_of
 from flawmap.inspect.records import AlignmentRecord, CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
@@ -13,33 +17,44 @@ from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, InspectionStoppedError
 
 
-def inspect_image(
-    run_dir: Path,
-    decoded: Decoded,
-    pipeline: Pipeline,
-    thresholds: Thresholds,
-    *,
-    heatmaps: bool,
-    recycle: Inspection | None,
-) -> tuple[ImageRecord, Inspection | None]:
-    """(record, the inspection whose arrays the next image may use); the pictures are written, the record is not yet.
+@dataclass(frozen=True)
+class ScoredImage:
+    """An image between its two steps: what the network said of it, or why it could not be asked."""
 
-    Whatever goes wrong with this image ends in a record with the verdict ERROR and the reason; only a run folder that
-    can no longer be written goes on to the caller, as InspectionStoppedError.
-    """
+    decoded: Decoded
+    scored: Scored | None
+    error: Exception | None
+
+
+def score_image(decoded: Decoded, pipeline: Pipeline, recycle: Scored | None) -> ScoredImage:
+    """Scores what was prepared; `recycle`: an earlier image's scores whose arrays may be written over."""
+    if decoded.prepared is None:
+        return ScoredImage(decoded, None, decoded.error)
     try:
-        if decoded.error is not None:
-            raise decoded.error
-        assert decoded.image is not None
-        inspection = pipeline.inspect(decoded.image, recycle=recycle)
-        return _record(run_dir, decoded, decoded.image, inspection, thresholds, heatmaps), inspection
+        return ScoredImage(decoded, pipeline.score(decoded.prepared, recycle=recycle), None)
+    except Exception as error:  # one image never stops the folder
+        return ScoredImage(decoded, None, error)
+
+
+def judge_image(
+    run_dir: Path, image: ScoredImage, pipeline: Pipeline, thresholds: Thresholds, *, heatmaps: bool
+) -> ImageRecord:
+    """The record of an image; its pictures are written, the record is not yet.
+
+    Whatever went or goes wrong with this image ends in a record with the verdict ERROR and the reason; only a run
+    folder that can no longer be written goes on to the caller, as InspectionStoppedError.
+    """
+    decoded, error = image.decoded, image.error
+    try:
+        if image.scored is not None and decoded.image is not None:
+            inspection = pipeline.judge(image.scored)
+            return _record(run_dir, decoded, decoded.image, inspection, thresholds, heatmaps)
     except InspectionStoppedError:
         raise
-    except ImageError as error:
-        reason = error.reason
-    except Exception as error:  # one image never stops the folder
-        reason = f"{type(error).__name__}: {error}"
-    return _error_record(decoded, reason, thresholds.calibration.severity_floor), recycle
+    except Exception as problem:
+        error = problem
+    reason = error.reason if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
+    return _error_record(decoded, reason, thresholds.calibration.severity_floor)
 
 
 def _record(

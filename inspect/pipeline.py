@@ -1,13 +1,14 @@
 """One image, from pixels to a verdict; nothing here knows about files, commands or reports.
 
 image -> grid tiles -> score tiles -> stitch -> heatmap -> regions -> verdict
+
+In three steps, so that a folder can work on three images at once: `prepare` (align) and `judge` (regions, verdict) need
+no scorer and may run in other threads, while `score` keeps the scorer busy; within it, one batch is cut and one is
+stitched while another is scored.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.records import Verdict
 from flawmap.inspect.scorers import Scorer
 from flawmap.inspect.thresholds import Thresholds
+from flawmap.inspect.tile_loop import Stopwatch, TiledImage, TileLoop
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe
@@ -48,14 +50,29 @@ class Inspection:
     pose: Pose | None  # where an aligned product lies in the image
 
 
-class _Scored(NamedTuple):
-    heatmap: Heatmap
+@dataclass(frozen=True)
+class Prepared:
+    """An image, ready to be scored."""
+
+    image: Image  # as the network takes it: shrunk where the bundle says so
+    shape: tuple[int, int]  # height and width of the image that came
+    pose: Pose | None
+    context: Image | None  # [H, W, C + 1] of an aligned product: the reference as this image sees it
+    milliseconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the network says of an image, before anything is decided."""
+
+    heatmap: Heatmap  # [H, W]
     reconstruction: Image
     pose: Pose | None
+    milliseconds: dict[str, float]
 
 
 class Pipeline:
-    """Inspects images of any size, one at a time (not from several threads at once)."""
+    """Inspects images of any size. `score` runs in one thread at a time; `prepare` and `judge` in any."""
 
     def __init__(self, bundle: Bundle, scorer: Scorer, thresholds: Thresholds | None = None) -> None:
         """`thresholds` may be left out where only heatmaps are wanted, as calibration does."""
@@ -63,9 +80,7 @@ class Pipeline:
         self.scorer = scorer
         self.thresholds = thresholds
         self.aligner = Aligner(bundle) if bundle.info.alignment else None
-        # Every batch of every image goes through these.
-        self._batch = np.zeros(scorer.batch_shape, scorer.dtype)
-        self._context = None if scorer.context_shape is None else np.zeros(scorer.context_shape, scorer.dtype)
+        self._tiles = TileLoop(scorer)
 
     def heatmap(self, image: Image) -> tuple[Heatmap, Image]:
         """(heatmap float32 [H, W], reconstruction like `image`); `image` is [H, W] or [H, W, 3] in the bundle's dtype.
@@ -74,8 +89,8 @@ class Pipeline:
 
         Raises ImageError for an image of another kind than the bundle's, ValueError for a score that is not finite.
         """
-        heatmap, reconstruction, _ = self._heatmap(image, None, _Stopwatch())
-        return heatmap, reconstruction
+        scored = self.score(self.prepare(image))
+        return scored.heatmap, scored.reconstruction
 
     def inspect(self, image: Image, *, recycle: Inspection | None = None) -> Inspection:
         """Everything the product says about `image` ([H, W] or [H, W, 3] in the bundle's dtype).
@@ -85,69 +100,79 @@ class Pipeline:
 
         Raises ImageError for an image of another kind than the bundle's, ValueError for a score that is not finite.
         """
+        return self.judge(self.score(self.prepare(image), recycle=recycle))
+
+    def prepare(self, image: Image) -> Prepared:
+        """`image` ([H, W] or [H, W, 3] in the bundle's dtype), shrunk and aligned where the bundle says so.
+
+        Raises ImageError for an image of another kind than the bundle's, and for one that cannot be aligned.
+        """
+        check_image_kind(image, self.info.image.channels, self.info.image.dtype)
+        watch = Stopwatch()
+        shape, longest_side = image.shape[:2], self.info.image.longest_side
+        if longest_side is not None and max(shape) > longest_side:
+            with watch("shrink"):
+                image = shrink(image, longest_side)
+        pose = context = None
+        if self.aligner is not None:
+            with watch("align"):
+                pose, context = self.aligner.align(image)
+        return Prepared(image, shape, pose, context, watch.milliseconds)
+
+    def score(self, prepared: Prepared, *, recycle: Inspection | Scored | None = None) -> Scored:
+        """The heatmap and the reconstruction; `recycle` as in `inspect`. ValueError for a score that is not finite."""
+        watch = Stopwatch(prepared.milliseconds)
+        if prepared.image.shape[:2] == prepared.shape:
+            heatmap, reconstruction = self._tiled(prepared, recycle, watch)
+        else:
+            small = self._tiled(prepared, None, watch)
+            with watch("enlarge"):  # boxes are in px of the image that came
+                heatmap = enlarge(small[0], prepared.shape, recycle.heatmap if recycle else None)
+                reconstruction = enlarge(small[1], prepared.shape, recycle.reconstruction if recycle else None)
+        return Scored(heatmap, reconstruction, prepared.pose, watch.milliseconds)
+
+    def judge(self, scored: Scored) -> Inspection:
+        """Regions and verdict; the arrays of `scored` go over to the inspection, the border of its heatmap lowered."""
         if self.thresholds is None:
             raise ValueError("`thresholds` are needed to inspect: this pipeline was made for heatmaps only")
-        watch = _Stopwatch()
-        heatmap, reconstruction, pose = self._heatmap(image, recycle, watch)
+        watch = Stopwatch(scored.milliseconds)
+        heatmap = scored.heatmap
         with watch("regions"):
             lower_border(heatmap, self.thresholds.calibration.border)
             regions, candidates = find_defects(heatmap, self.thresholds)
             peak = heatmap.max()  # of the worst region, and of an image without one: how near to one it came
         return Inspection(
             heatmap=heatmap,
-            reconstruction=reconstruction,
+            reconstruction=scored.reconstruction,
             regions=regions,
             severities=self.thresholds.severities(regions["score_max"]),
             candidates=candidates,
             severity=float(self.thresholds.severities(peak)),
             verdict=self.thresholds.verdict(float(peak)),
             milliseconds=watch.milliseconds,
-            pose=pose,
+            pose=scored.pose,
         )
 
-    def _heatmap(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> "_Scored":
-        check_image_kind(image, self.info.image.channels, self.info.image.dtype)
-        longest_side = self.info.image.longest_side
-        if longest_side is None or max(image.shape[:2]) <= longest_side:
-            return self._tiled(image, recycle, watch)
-        with watch("shrink"):
-            small = shrink(image, longest_side)
-        heatmap, reconstruction, pose = self._tiled(small, None, watch)
-        with watch("enlarge"):  # boxes are in px of the image that came
-            return _Scored(
-                enlarge(heatmap, image.shape[:2], recycle.heatmap if recycle else None),
-                enlarge(reconstruction, image.shape[:2], recycle.reconstruction if recycle else None),
-                pose,
-            )
-
-    def _tiled(self, image: Image, recycle: Inspection | None, watch: "_Stopwatch") -> "_Scored":
-        pose = context = None
-        if self.aligner is not None:
-            with watch("align"):
-                pose, context = self.aligner.align(image)
-        grid = self._grid(image)
-        heatmap_of, reconstruction_of = self._stitchers(grid, image, recycle)
+    def _tiled(
+        self, prepared: Prepared, recycle: Inspection | Scored | None, watch: Stopwatch
+    ) -> tuple[Heatmap, Image]:
+        grid = self._grid(prepared.image)
+        heatmap_of, reconstruction_of = self._stitchers(grid, prepared.image, recycle)
         with watch("cut"):
-            padded = grid.pad(image)
-            padded_context = None if context is None else grid.pad(context)
-        for first in range(0, len(grid), len(self._batch)):
-            with watch("cut"):
-                n = grid.cut(padded, first, out=self._batch)
-                if padded_context is not None and self._context is not None:
-                    grid.cut(padded_context, first, out=self._context)
-            with watch("score"):
-                scores, repaired = self.scorer.score(self._batch, self._context)
-            with watch("stitch"):
-                heatmap_of.add(first, scores[:n])
-                reconstruction_of.add(first, repaired[:n])
-        return _Scored(heatmap_of.result(), reconstruction_of.result(), pose)
+            padded = grid.pad(prepared.image)
+            padded_context = None if prepared.context is None else grid.pad(prepared.context)
+
+        self._tiles.run(TiledImage(grid, padded, padded_context, heatmap_of, reconstruction_of, watch))
+        return heatmap_of.result(), reconstruction_of.result()
 
     def _grid(self, image: Image) -> TileGrid:
         height, width = image.shape[:2]
         tile = self.info.tile
         return TileGrid(height, width, tile.size, tile.overlap, multiple=self.info.network.stride, border=tile.border)
 
-    def _stitchers(self, grid: TileGrid, image: Image, recycle: Inspection | None) -> tuple[Stitcher, Stitcher]:
+    def _stitchers(
+        self, grid: TileGrid, image: Image, recycle: Inspection | Scored | None
+    ) -> tuple[Stitcher, Stitcher]:
         heatmap = reconstruction = None
         kind = image.shape, image.dtype
         if recycle is not None and (recycle.reconstruction.shape, recycle.reconstruction.dtype) == kind:
@@ -204,16 +229,3 @@ def _one_region(heatmap: Heatmap, seed: float) -> NDArray[np.void]:
     for name, value in fields.items():
         region[name] = value
     return region
-
-
-class _Stopwatch:
-    """Milliseconds by stage, summed over the batches of one image."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + (time.perf_counter() - start) * 1e3

@@ -22,7 +22,10 @@ class Scorer(Protocol):
     def score(
         self, tiles: NDArray[Any], context: NDArray[Any] | None = None, /
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """`batch_shape` tiles -> score float32 [N, t, t], higher is worse, and the reconstruction like the tiles."""
+        """`batch_shape` tiles -> score float32 [N, t, t], higher is worse, and the reconstruction like the tiles.
+
+        What it returns is stitched while the next batch is scored: its arrays are left alone until that one is done.
+        """
         ...
 
 

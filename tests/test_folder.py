@@ -199,6 +199,31 @@ def test_a_network_that_gives_no_number_costs_one_image(tmp_path: Path) -> None:
     assert "finite" in rows(tmp_path / "run")["part1.tif"]["error"]
 
 
+def test_images_side_by_side_do_not_mix(tmp_path: Path) -> None:
+    """One is scored while another is looked at: their arrays take turns, also where scoring fails in between."""
+    bundle = make_bundle(tmp_path / "float", dtype="float32").folder
+    folder = tmp_path / "images"
+    folder.mkdir()
+    fails = {2, 3, 6}
+    for number in range(9):
+        image = good_image(90, 110, dtype="float32", seed=number, defects=number)
+        if number in fails:
+            image[60:80, 60:80] = 3e38  # the last tiles: the arrays are half written by then
+        tifffile.imwrite(folder / f"part{number}.tif", image)
+    info = inspect_folder([folder], bundle, tmp_path / "run", heatmaps=True)
+    assert info.counts["ERROR"] == len(fails)
+    for number in set(range(9)) - fails:
+        name = f"part{number}.tif"
+        inspect_folder([folder / name], bundle, tmp_path / f"run{number}", heatmaps=True)
+        together, alone = (
+            tifffile.imread(tmp_path / run / "overlays" / f"{name}-heatmap.tif") for run in ("run", f"run{number}")
+        )
+        np.testing.assert_array_equal(together, alone)
+        assert [row for row in table(tmp_path / "run" / "regions.csv") if row["image"] == name] == table(
+            tmp_path / f"run{number}" / "regions.csv"
+        )
+
+
 def test_a_file_that_goes_away_costs_one_image(images: Path, bundle: Path, tmp_path: Path) -> None:
     @contextmanager
     def remove_last(title: str, total: int) -> Iterator[Step]:

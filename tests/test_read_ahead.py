@@ -1,10 +1,14 @@
+import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from flawmap.inspect.input_images import InputImage
+from flawmap.inspect.pipeline import Prepared
 from flawmap.inspect.read_ahead import read_ahead, source_of
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import write_image
@@ -32,17 +36,19 @@ def entries(tmp_path: Path) -> Counted:
 
 @pytest.mark.parametrize("workers", [1, 2, 4, 20])
 def test_images_come_in_order_and_not_too_early(entries: Counted, workers: int) -> None:
-    earlier = None
+    earlier: weakref.ref[NDArray] | None = None
+    number = -1
     for number, decoded in enumerate(read_ahead(entries, workers)):
         if earlier is not None:
-            assert earlier.image is None  # given back before the next one came
+            assert earlier() is None  # the reader keeps nothing that the caller has let go
         assert decoded.error is None and decoded.image is not None
         assert decoded.entry.path.name == f"part{number}.png"
         np.testing.assert_array_equal(decoded.image, good_image(20, 30, seed=number))
         assert decoded.source == source_of(decoded.entry.path) and decoded.milliseconds > 0
         assert entries.drawn == min(number + 1 + workers, 9)  # the caller's, and `workers` more
-        earlier = decoded
-    assert earlier is not None and number == 8
+        earlier = weakref.ref(decoded.image)
+        del decoded
+    assert number == 8
 
 
 def test_a_bad_image_comes_in_its_turn(entries: Counted) -> None:
@@ -53,6 +59,27 @@ def test_a_bad_image_comes_in_its_turn(entries: Counted) -> None:
     assert isinstance(found[3][1], ImageError) and "0 bytes" in found[3][1].reason
     assert isinstance(found[5][1], ImageError)
     assert source_of(entries[5].path).size_bytes == 0
+
+
+def test_images_are_prepared_where_they_are_read(entries: Counted) -> None:
+    entries[3].path.write_bytes(b"")
+    main_thread = threading.get_ident()
+
+    def prepare(number: int, image: NDArray) -> Prepared:
+        assert threading.get_ident() != main_thread
+        if number == 5:
+            raise ImageError("image", "cannot be aligned")
+        return Prepared(image, image.shape[:2], None, None, {"align": float(number)})
+
+    found = list(read_ahead(entries, 2, prepare))
+    for number, decoded in enumerate(found):
+        if number in (3, 5):
+            assert decoded.prepared is None and isinstance(decoded.error, ImageError)
+        else:
+            assert decoded.prepared is not None and decoded.error is None
+            assert decoded.prepared.image is decoded.image
+            assert decoded.prepared.milliseconds == {"align": number}
+    assert found[3].image is None and found[5].image is not None  # its size can be told
 
 
 def test_breaking_off_leaves_no_reader_behind(entries: Counted) -> None:
