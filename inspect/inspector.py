@@ -1,0 +1,107 @@
+"""flawmap as a library: open a bundle once, then give it arrays.
+
+from flawmap.inspect.inspector import Inspector
+
+inspector = Inspector("board.bundle")
+result = inspector.inspect(image)  # [H, W] or [H, W, 3] in RGB order
+print(result.verdict, result.regions)
+"""
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.export.bundle import read_bundle
+from flawmap.inspect.inspect_image import region_records
+from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.records import RegionRecord, Verdict
+from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.errors import ImageError, UsageError
+from flawmap.tiling.images import read_image
+
+Image = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What flawmap says about one image; everything in it is the caller's to keep and to change."""
+
+    verdict: Verdict  # OK, REVIEW or NG: of the worst region
+    severity: float  # of the highest score; of an OK image: how near it came to a region
+    regions: list[RegionRecord]  # the most severe first; boxes half-open, in px of the image
+    heatmap: NDArray[np.float32]  # [H, W], scores
+    reconstruction: Image  # what the network holds for good: shape and dtype of the image
+    milliseconds: dict[str, float]  # by stage
+
+
+class Inspector:
+    """A bundle, opened, warmed up and self-tested once the constructor returns.
+
+    Any number of threads may call `inspect` at once: they take turns, one image being scored at a time, because one
+    image already keeps every core (or the GPU) busy. docs/library.md has the measurement.
+    """
+
+    def __init__(self, bundle: Path | str, *, device: str = "auto", false_alarms: float | None = None) -> None:
+        """`bundle`: folder that `flawmap train` wrote. `device`: auto, cpu, cuda, openvino or tensorrt.
+
+        `false_alarms`: false regions that a good image may show on average, above 0 and up to 100; what the bundle was
+        calibrated for unless given.
+
+        Raises UsageError for a bundle that is not there, not sound or not calibrated, DeviceError for a device that is
+        not here.
+        """
+        sound = read_bundle(Path(bundle))
+        calibration = sound.info.calibration
+        if calibration is None:
+            raise UsageError(f"`bundle` (={bundle}) is not calibrated: run `flawmap calibrate` on good images first")
+        self.thresholds = Thresholds.of(calibration, calibration.false_alarms if false_alarms is None else false_alarms)
+        self.info = sound.info
+        self.bundle_digest = sound.digest  # names the bundle and everything in it: 64 hex digits, as in run.json
+        scorer = open_scorer(sound, device)
+        self.device = scorer.device  # what really runs: cpu, cuda, openvino or tensorrt
+        # Sentences that somebody should read once: why there is no GPU, whether the calibration is thin.
+        notes = scorer.device_note, calibration.few_images_note(self.thresholds.false_alarms)
+        self.notes = [note for note in notes if note]
+        self._pipeline = Pipeline(sound, scorer, self.thresholds)
+        self._turn = threading.Lock()
+
+    def inspect(self, image: Image) -> Result:
+        """Inspects `image`: [H, W], [H, W, 1] or [H, W, 3] in RGB order, any size, of the bundle's dtype.
+
+        The array is only read, and may be a view (a crop, a camera's buffer, the other byte order).
+
+        Raises ImageError (`reason` says it in one line) for an image of another kind than the bundle's, an empty one,
+        one that holds NaN, or one in which an aligned product cannot be found.
+        """
+        pixels = _plain(image)
+        with self._turn:
+            found = self._pipeline.inspect(pixels)
+        return Result(
+            verdict=found.verdict,
+            severity=found.severity,
+            regions=region_records(found, self.thresholds),
+            heatmap=found.heatmap,
+            reconstruction=found.reconstruction,
+            milliseconds=found.milliseconds,
+        )
+
+    def inspect_file(self, path: Path | str) -> Result:
+        """The same for an image file (PNG, BMP, JPEG, TIFF); ImageError also for one that cannot be read."""
+        return self.inspect(read_image(Path(path)))
+
+
+def _plain(image: Image) -> Image:
+    """`image` as files give it: contiguous, native byte order, mono as [H, W]; ImageError for what no file holds."""
+    if image.ndim == 3 and image.shape[2] == 1:
+        image = image[..., 0]
+    if image.size == 0 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+        raise ImageError("image", f"an array of shape {image.shape} is not an image [H, W] or [H, W, 3]")
+    pixels = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise ImageError("image", f"{int((~np.isfinite(pixels)).sum())} values are NaN or infinite")
+    return pixels
