@@ -35,16 +35,52 @@ class ZonePeaks:
     @classmethod
     def of(cls, heatmap: Heatmap) -> "ZonePeaks":
         """`heatmap` is float32 [H, W]; the last few px of a side that fill no block are not looked at."""
-        peaks: list[list[NDArray[np.float32]]] = [[] for _ in _bounds()]
-        n_pixels = [0 for _ in _bounds()]
-        for top in range(0, max(1, heatmap.shape[0] - BLOCK + 1), BAND):
-            band = slice(top, top + BAND)
-            distance = border_distance(heatmap.shape, band)
-            for k, (low, high) in enumerate(_bounds()):
-                inside = (distance >= low) & (distance < high)
-                peaks[k].append(_block_peaks(np.where(inside, heatmap[band], np.float32(-np.inf))))
-                n_pixels[k] += int(inside.sum())
-        return cls([np.concatenate(zone) for zone in peaks], n_pixels)
+        scan = ZoneScan(heatmap.shape)
+        scan.add(heatmap)
+        return scan.result()
+
+
+class ZoneScan:
+    """`ZonePeaks.of` a heatmap that comes in bands of rows, from top to bottom."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        """`shape`: of the whole heatmap."""
+        self._shape = shape
+        self._peaks: list[list[NDArray[np.float32]]] = [[] for _ in _bounds()]
+        self._n_pixels = [0 for _ in _bounds()]
+        self._top = 0  # of the rows in `_waiting`
+        self._waiting = np.empty((0, shape[1]), np.float32)
+
+    def add(self, band: Heatmap) -> None:
+        """The next rows, float32 [n, W]."""
+        if len(self._waiting):  # fill up what began in the band before
+            missing = BAND - len(self._waiting)
+            self._waiting, band = np.concatenate([self._waiting, band[:missing]]), band[missing:]
+            if len(self._waiting) == BAND:
+                self._look_at(self._waiting)
+                self._waiting = self._waiting[:0]
+        whole = len(band) // BAND * BAND
+        for first in range(0, whole, BAND):
+            self._look_at(band[first : first + BAND])
+        if len(band) > whole:
+            self._waiting = band[whole:].copy()  # the caller may write over his
+
+    def result(self) -> ZonePeaks:
+        """After the last band."""
+        if len(self._waiting):
+            self._look_at(self._waiting)
+            self._waiting = self._waiting[:0]
+        return ZonePeaks([np.concatenate(zone) for zone in self._peaks], self._n_pixels)
+
+    def _look_at(self, rows: Heatmap) -> None:
+        if self._top > max(0, self._shape[0] - BLOCK):  # too few rows are left to fill a block
+            return
+        distance = border_distance(self._shape, slice(self._top, self._top + BAND))
+        for k, (low, high) in enumerate(_bounds()):
+            inside = (distance >= low) & (distance < high)
+            self._peaks[k].append(_block_peaks(np.where(inside, rows, np.float32(-np.inf))))
+            self._n_pixels[k] += int(inside.sum())
+        self._top += BAND
 
 
 def measure_zones(images: list[ZonePeaks]) -> list[BorderZone]:
@@ -66,11 +102,26 @@ def measure_zones(images: list[ZonePeaks]) -> list[BorderZone]:
     return zones
 
 
-def lower_border(heatmap: Heatmap, zones: list[BorderZone]) -> None:
-    """Lowers the scores of `heatmap` (float32 [H, W], changed in place) in `zones`; none is raised."""
+def lower_border(heatmap: Heatmap, zones: list[BorderZone], *, top: int = 0, height: int | None = None) -> None:
+    """Lowers the scores of `heatmap` (float32 [H, W], changed in place) in `zones`; none is raised.
+
+    `heatmap` may be a band: the rows from `top` on of a heatmap that is `height` px high.
+    """
+    rows, width = heatmap.shape
     for zone in zones:
-        for part in _frame(heatmap, zone.from_px, zone.to_px):
+        for y0, x0, y1, x1 in _frame(rows if height is None else height, width, zone.from_px, zone.to_px):
+            part = heatmap[max(0, y0 - top) : max(0, y1 - top), x0:x1]
             np.minimum(part, part * np.float32(zone.factor) + np.float32(zone.offset), out=part)
+
+
+def lowered(scores: NDArray[np.float32], distances: NDArray[np.int32], zones: list[BorderZone]) -> NDArray[np.float32]:
+    """What `lower_border` makes of single `scores`, float32 [n], that many px away from the border."""
+    result = scores.copy()
+    for zone in zones:
+        inside = (distances >= zone.from_px) & (distances < zone.to_px)
+        part = result[inside]
+        result[inside] = np.minimum(part, part * np.float32(zone.factor) + np.float32(zone.offset))
+    return result
 
 
 def border_distance(shape: tuple[int, ...], rows: slice = slice(None)) -> NDArray[np.int32]:
@@ -106,16 +157,18 @@ def _block_peaks(heatmap: Heatmap) -> NDArray[np.float32]:
     return np.asarray(blocks[np.isfinite(blocks)], np.float32)
 
 
-def _frame(heatmap: Heatmap, low: int, high: int) -> Iterator[Heatmap]:
-    """Views that together hold every pixel at a distance of `low` to `high` - 1 px from the border, each once."""
-    height, width = heatmap.shape
+def _frame(height: int, width: int, low: int, high: int) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes that together hold every pixel at a distance of `low` to `high` - 1 px from the border, each once.
+
+    (y0, x0, y1, x1), half-open, of a picture of `height` x `width` px.
+    """
     high = min(high, (min(height, width) + 1) // 2)
     if low >= high:
         return
-    inner = heatmap[low : height - low, low : width - low]
+    top, bottom, left, right = low, height - low, low, width - low
     wide = high - low
-    height, width = inner.shape
-    yield inner[:wide]
-    yield inner[max(wide, height - wide) :]
-    yield inner[wide : max(wide, height - wide), :wide]
-    yield inner[wide : max(wide, height - wide), max(wide, width - wide) :]
+    inner_top, inner_bottom = top + wide, max(top + wide, bottom - wide)
+    yield top, left, min(inner_top, bottom), right
+    yield inner_bottom, left, bottom, right
+    yield inner_top, left, inner_bottom, min(left + wide, right)
+    yield inner_top, max(left + wide, right - wide), inner_bottom, right

@@ -17,14 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.calibration_record import BorderZone, Calibration, ParetoTail
-from flawmap.inspect.border_zones import ZonePeaks, lower_border, measure_zones
-from flawmap.inspect.pipeline import FRAGMENT_REACH, Heatmap
+from flawmap.export.calibration_record import Calibration, ParetoTail
+from flawmap.inspect.border_zones import ZonePeaks, ZoneScan, measure_zones
+from flawmap.inspect.defects import Heatmap
+from flawmap.inspect.hot_pixels import HotPixels, HotScan
 from flawmap.tiling.errors import UsageError
-from flawmap.tiling.regions import find_regions
 
-KEPT_FRACTION = 1e-3  # of an image's pixels are kept, the hottest: enough to find its regions at `grow`...
-KEPT_PIXELS = 20_000  # ...but so many at least: a hot spot must not fill all that is kept of a small image
 GROW_FRACTION = 3e-5  # of good pixels lie above `grow`...
 GROW_PIXELS = 1000  # ...or so many of all good images together, where they are small...
 GROW_IMAGES = 0.5  # ...or as many more as give such a share of the images a region: a hot one does not speak for all
@@ -36,40 +34,6 @@ PRIOR_SHAPE, PRIOR_PEAKS = 0.1, 10  # what so many peaks more would say
 
 
 @dataclass(frozen=True)
-class HotPixels:
-    """The hottest pixels of one heatmap: flat indices and scores, everything at or above `level`."""
-
-    shape: tuple[int, int]
-    indices: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    level: float
-
-    @classmethod
-    def of(cls, heatmap: Heatmap) -> "HotPixels":
-        """Keeps a thousandth of `heatmap` (float32 [H, W]), of a small one more."""
-        flat = heatmap.ravel()
-        count = min(flat.size, max(KEPT_PIXELS, int(flat.size * KEPT_FRACTION)))
-        level = float(np.partition(flat, flat.size - count)[flat.size - count]) if count < flat.size else -np.inf
-        indices = np.flatnonzero(flat >= level)
-        return cls(heatmap.shape, indices, flat[indices], level)
-
-    def lowered(self, zones: list[BorderZone]) -> "HotPixels":
-        """The same after `lower_border`, as far as the pixels kept know it."""
-        heatmap = self._heatmap()
-        lower_border(heatmap, zones)
-        return HotPixels(self.shape, self.indices, heatmap.ravel()[self.indices], self.level)
-
-    def peaks(self, grow: float) -> NDArray[np.float32]:
-        """Highest score of every region at or above `grow`."""
-        return find_regions(self._heatmap(), grow=grow, seed=grow, reach=FRAGMENT_REACH)["score_max"]
-
-    def _heatmap(self) -> Heatmap:
-        heatmap = np.full(self.shape, -np.inf, np.float32)
-        heatmap.ravel()[self.indices] = self.scores
-        return heatmap
-
-
-@dataclass(frozen=True)
 class Seen:
     """What calibration keeps of one heatmap."""
 
@@ -78,12 +42,26 @@ class Seen:
 
     @classmethod
     def of(cls, heatmap: Heatmap) -> "Seen":
-        return cls(HotPixels.of(heatmap), ZonePeaks.of(heatmap))
+        return cls.of_bands(heatmap.shape, [heatmap])
+
+    @classmethod
+    def of_bands(cls, shape: tuple[int, ...], bands: Iterable[Heatmap]) -> "Seen":
+        """Of a heatmap of `shape` that comes in `bands` of rows, float32 [n, W], from top to bottom."""
+        hot, zones = HotScan(shape), ZoneScan(shape)
+        for band in bands:
+            hot.add(band)
+            zones.add(band)
+        return cls(hot.result(), zones.result())
 
 
 def calibrate(heatmaps: Iterable[Heatmap], false_alarms: float) -> Calibration:
     """Calibrates on the heatmaps (float32 [H, W]) of good images, drawn one at a time from an iterator."""
-    seen = [Seen.of(heatmap) for heatmap in heatmaps]
+    return calibrate_on((Seen.of(heatmap) for heatmap in heatmaps), false_alarms)
+
+
+def calibrate_on(images: Iterable[Seen], false_alarms: float) -> Calibration:
+    """Calibrates on what was seen of the heatmaps of good images."""
+    seen = list(images)
     if not seen:
         raise UsageError("calibration needs at least 1 good image")
     zones = measure_zones([image.zones for image in seen])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from flawmap.export.bundle import Bundle
 from flawmap.inspect.alignment import Aligner
 from flawmap.inspect.border_zones import lower_border
+from flawmap.inspect.defects import DefectScan
 from flawmap.inspect.records import Verdict
 from flawmap.inspect.scorers import Scorer
 from flawmap.inspect.thresholds import Thresholds
@@ -23,16 +24,12 @@ from flawmap.inspect.tile_loop import Stopwatch, TiledImage, TileLoop
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe
-from flawmap.tiling.regions import REGION_DTYPE, TooManyRunsError, find_regions
 from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.shrink import enlarge, shrink
 from flawmap.tiling.stitch import Stitcher
 
 Image = NDArray[Any]
 Heatmap = NDArray[np.float32]
-
-FRAGMENT_REACH = 3  # px, Chebyshev: fragments of one defect this near are one region
-CANDIDATES_MAX = 300  # of one image
 
 
 @dataclass(frozen=True)
@@ -139,16 +136,17 @@ class Pipeline:
         heatmap = scored.heatmap
         with watch("regions"):
             lower_border(heatmap, self.thresholds.calibration.border)
-            regions, candidates = find_defects(heatmap, self.thresholds)
-            peak = heatmap.max()  # of the worst region, and of an image without one: how near to one it came
+            scan = DefectScan(heatmap.shape[1], self.thresholds)
+            scan.add(heatmap)
+            regions, candidates = scan.result()
         return Inspection(
             heatmap=heatmap,
             reconstruction=scored.reconstruction,
             regions=regions,
             severities=self.thresholds.severities(regions["score_max"]),
             candidates=candidates,
-            severity=float(self.thresholds.severities(peak)),
-            verdict=self.thresholds.verdict(float(peak)),
+            severity=float(self.thresholds.severities(np.asarray(scan.peak, np.float32))),
+            verdict=self.thresholds.verdict(scan.peak),
             milliseconds=watch.milliseconds,
             pose=scored.pose,
         )
@@ -187,45 +185,3 @@ def check_image_kind(image: Image, channels: int, dtype: str) -> None:
     if image.ndim != expected_ndim or image.dtype != dtype or (image.ndim == 3 and image.shape[2] != channels):
         trained = describe(np.empty((1, 1) if channels == 1 else (1, 1, channels), dtype))
         raise ImageError("image", f"the image is {describe(image)}, the bundle was trained on {trained}")
-
-
-def find_defects(heatmap: Heatmap, thresholds: Thresholds) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """Regions, REGION_DTYPE [k], and candidates, REGION_DTYPE [m <= CANDIDATES_MAX], the most severe first in both.
-
-    A region is where `heatmap` (float32 [H, W]) reaches `review`, as far as `grow`; a candidate only `candidate`.
-
-    A heatmap so full of hits that regions would take minutes to tell apart gives one region around everything at or
-    above `review`, and no candidate: such a part is NG, and what is wrong with it needs no list.
-    """
-    try:
-        found = find_regions(heatmap, grow=thresholds.grow, seed=thresholds.candidate, reach=FRAGMENT_REACH)
-    except TooManyRunsError:
-        return _one_region(heatmap, thresholds.review), np.zeros(0, REGION_DTYPE)
-    # How far a region reaches does not depend on its seed: those from `review` on are what that seed alone would find.
-    n_regions = int(np.count_nonzero(found["score_max"] >= np.float32(thresholds.review)))
-    return found[:n_regions], found[n_regions : n_regions + CANDIDATES_MAX]
-
-
-def _one_region(heatmap: Heatmap, seed: float) -> NDArray[np.void]:
-    """One region (or none) that holds every pixel at or above `seed`; its box also holds what lies between them."""
-    hit = heatmap >= seed
-    rows, columns = np.flatnonzero(hit.any(axis=1)), np.flatnonzero(hit.any(axis=0))
-    region = np.zeros(1 if len(rows) else 0, REGION_DTYPE)
-    if not len(rows):
-        return region
-    y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    scores = heatmap[hit]
-    peak_y, peak_x = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
-    counts_y, counts_x = hit.sum(axis=1), hit.sum(axis=0)
-    fields = {
-        "y0": y0, "x0": x0, "y1": y1, "x1": x1,
-        "area_px": len(scores),
-        "score_max": scores.max(),
-        "score_mean": scores.mean(dtype=np.float64),
-        "centroid_y": (counts_y * np.arange(len(counts_y))).sum() / len(scores),
-        "centroid_x": (counts_x * np.arange(len(counts_x))).sum() / len(scores),
-        "peak_y": peak_y, "peak_x": peak_x,
-    }  # fmt: skip
-    for name, value in fields.items():
-        region[name] = value
-    return region

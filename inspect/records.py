@@ -80,7 +80,7 @@ class ImageRecord(BaseModel):
     source: SourceFile
     alignment: AlignmentRecord | None = None
     regions: list[RegionRecord]
-    candidates: list[CandidateRecord] = []  # the highest first, at most `pipeline.CANDIDATES_MAX`
+    candidates: list[CandidateRecord] = []  # the highest first, at most `defects.CANDIDATES_MAX`
     # Of a run with a recipe; empty where the image's name does not tell.
     part: str = ""
     camera: str = ""

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from flawmap.export.calibration_record import BorderZone
 from flawmap.inspect.border_zones import DISTANCES, ZonePeaks, border_distance, lower_border, measure_zones
-from flawmap.inspect.calibrate import HotPixels, calibrate
+from flawmap.inspect.calibrate import calibrate
+from flawmap.inspect.hot_pixels import HotPixels
 from flawmap.inspect.thresholds import Thresholds
 
 ZONES = [

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from flawmap.inspect.defects import CANDIDATES_MAX
 from flawmap.inspect.evaluation.bootstrap import estimates
 from flawmap.inspect.evaluation.evaluate import evaluate
 from flawmap.inspect.evaluation.image_figures import auroc_statistic, size_name
 from flawmap.inspect.evaluation.matching import box_gaps
 from flawmap.inspect.evaluation.summary import summary
 from flawmap.inspect.evaluation.truth import defects_of, read_truth
-from flawmap.inspect.pipeline import CANDIDATES_MAX
 from flawmap.inspect.record_files import write_record, write_run_info
 from flawmap.inspect.records import CandidateRecord, ImageRecord, RegionRecord, RunInfo, SourceFile
 from flawmap.inspect.true_defects import NEAR, TrueDefect, is_near

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle, TileInfo
-from flawmap.inspect.pipeline import CANDIDATES_MAX, FRAGMENT_REACH, Pipeline, find_defects
+from flawmap.inspect.defects import CANDIDATES_MAX, FRAGMENT_REACH, find_defects
+from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.runtime import TileScorer
 from flawmap.inspect.thresholds import REVIEW_BAND, Thresholds
 from flawmap.tiling.errors import ImageError, UsageError

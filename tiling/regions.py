@@ -4,7 +4,7 @@ import numpy as np
 
 from flawmap.tiling.region_kernels import REGION_DTYPE, SPAN_DTYPE, label_spans, rank_keys, reduce_spans, scan_spans
 
-__all__ = ["REGION_DTYPE", "TooManyRunsError", "find_regions"]
+__all__ = ["REGION_DTYPE", "RegionScan", "TooManyRunsError", "find_regions"]
 
 
 class TooManyRunsError(ValueError):
@@ -34,34 +34,67 @@ def find_regions(
     """
     if heatmap.ndim != 2 or heatmap.dtype != np.float32:
         raise ValueError(f"`heatmap` ({heatmap.shape} {heatmap.dtype}) must be float32 [H, W]")
-    if heatmap.size > 2**32:
-        raise ValueError(f"`heatmap` {heatmap.shape} must not have more than 2**32 pixels")
-    if not seed >= grow:
-        raise ValueError(f"`seed` (={seed}) must not be below `grow` (={grow}), and neither may be NaN")
-    if reach < 1:
-        raise ValueError(f"`reach` (={reach}) must be at least 1 px")
-    height, width = heatmap.shape
-    with np.errstate(over="ignore"):  # a threshold beyond float32 is infinite there, and found nowhere below infinity
-        grow_score, seed_score = np.float32(grow), np.float32(seed)
-    # Memory that is never written to is never taken: as many spans as there may be cost nothing.
-    spans = np.empty(min(max_runs, height * ((width + 1) // 2)), SPAN_DTYPE)
-    n_spans, nan_y, nan_x = scan_spans(np.ascontiguousarray(heatmap), grow_score, reach, spans)
-    if nan_y >= 0:
-        raise ValueError(f"`heatmap` is NaN at pixel (y={nan_y}, x={nan_x})")
-    if n_spans > max_runs:
-        raise TooManyRunsError(
-            f"the heatmap has {n_spans} runs of pixels >= `grow` (={grow}), more than `max_runs` (={max_runs}): "
-            "that is noise, not regions"
-        )
-    labels, n_regions = label_spans(spans[:n_spans], height, reach)
-    score_max, y0, x0 = rank_keys(spans[:n_spans], labels, n_regions)
-    kept = np.flatnonzero(score_max >= seed_score)
-    order = kept[_argsort(score_max[kept], y0[kept].astype(np.int64) * width + x0[kept])]
-    regions = np.zeros(len(order), REGION_DTYPE)
-    place = np.full(n_regions, -1, np.int32)
-    place[order] = np.arange(len(order))
-    reduce_spans(spans[:n_spans], place[labels], regions)
-    return regions
+    scan = RegionScan(heatmap.shape[1], grow=grow, seed=seed, reach=reach, max_runs=max_runs)
+    scan.add(heatmap)
+    return scan.regions()
+
+
+class RegionScan:
+    """`find_regions` of a heatmap that comes in bands of rows, from top to bottom, and is never held as a whole.
+
+    The regions are those of the whole heatmap, wherever it was cut: what is kept of a band are its runs, and these are
+    told apart when all are there. Arguments and errors are those of `find_regions`; `width` is the heatmap's.
+    """
+
+    def __init__(self, width: int, *, grow: float, seed: float, reach: int = 1, max_runs: int = 1_000_000) -> None:
+        if not seed >= grow:
+            raise ValueError(f"`seed` (={seed}) must not be below `grow` (={grow}), and neither may be NaN")
+        if reach < 1:
+            raise ValueError(f"`reach` (={reach}) must be at least 1 px")
+        self.width = width
+        self.height = 0  # of the bands so far
+        self._grow, self._reach, self._max_runs = grow, reach, max_runs
+        with np.errstate(over="ignore"):  # a threshold beyond float32 is infinite there: found nowhere below infinity
+            self._grow_score, self._seed_score = np.float32(grow), np.float32(seed)
+        self._spans: list[np.ndarray] = []
+        self._n_spans = 0
+
+    def add(self, band: np.ndarray) -> None:
+        """The next rows of the heatmap, float32 [n, width]. ValueError for NaN, named in the image plane."""
+        if band.ndim != 2 or band.dtype != np.float32 or band.shape[1] != self.width:
+            raise ValueError(f"`band` ({band.shape} {band.dtype}) must be float32 [n, {self.width}]")
+        rows = band.shape[0]
+        if (self.height + rows) * self.width > 2**32:
+            raise ValueError(f"`heatmap` {(self.height + rows, self.width)} must not have more than 2**32 pixels")
+        # Memory that is never written to is never taken: as many spans as there may be cost nothing.
+        room = min(max(0, self._max_runs - self._n_spans), rows * ((self.width + 1) // 2))
+        spans = np.empty(room, SPAN_DTYPE)
+        n_spans, nan_y, nan_x = scan_spans(np.ascontiguousarray(band), self._grow_score, self._reach, spans)
+        if nan_y >= 0:
+            raise ValueError(f"`heatmap` is NaN at pixel (y={self.height + nan_y}, x={nan_x})")
+        found = spans[:n_spans].copy()  # lets go of the rest
+        found["y"] += self.height
+        self._spans.append(found)
+        self._n_spans += n_spans
+        self.height += rows
+
+    def regions(self) -> np.ndarray:
+        """The regions of all bands. TooManyRunsError as of `find_regions`."""
+        if self._n_spans > self._max_runs:
+            raise TooManyRunsError(
+                f"the heatmap has {self._n_spans} runs of pixels >= `grow` (={self._grow}), more than `max_runs` "
+                f"(={self._max_runs}): that is noise, not regions"
+            )
+        spans = np.concatenate(self._spans) if self._spans else np.empty(0, SPAN_DTYPE)
+        labels, n_regions = label_spans(spans, self.height, self._reach)
+        score_max, y0, x0 = rank_keys(spans, labels, n_regions)
+        kept = np.flatnonzero(score_max >= self._seed_score)
+        order = kept[_argsort(score_max[kept], y0[kept].astype(np.int64) * self.width + x0[kept])]
+        regions = np.zeros(len(order), REGION_DTYPE)
+        place = np.full(n_regions, -1, np.int32)
+        place[order] = np.arange(len(order))
+        reduce_spans(spans, place[labels], regions)
+        return regions
 
 
 def _argsort(score: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.inspect.defects import CANDIDATES_MAX
 from flawmap.inspect.evaluation.truth import GOOD, TrueImage
-from flawmap.inspect.pipeline import CANDIDATES_MAX
 from flawmap.inspect.records import CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.true_defects import NEAR, TrueDefect, is_near
 
