@@ -1,14 +1,16 @@
 """Images in and out: PNG, BMP, JPEG and TIFF to numpy arrays and back, whole or not at all.
 
-An image is an array [H, W] (mono) or [H, W, 3] (RGB order) of uint8, uint16 or float32. The file's first bytes decide
-how it is read; its suffix decides how it is written.
+An image is an array [H, W] (mono), [H, W, 3] (RGB order) or [H, W, C] (one picture in the light of C lamps) of uint8,
+uint16 or float32. The file's first bytes decide how it is read; its suffix decides how it is written.
 """
 
 import io as byte_streams
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,9 +21,12 @@ from flawmap.tiling import bmp_file, jpeg_file, png_file, tiff_file
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.image_header import UnreadableError
 from flawmap.tiling.image_listing import IMAGE_SUFFIXES, list_images
+from flawmap.tiling.pages import split_page
+from flawmap.tiling.reading import AS_THEY_ARE, Reading, Stored, demosaiced, significant_bits
+from flawmap.tiling.tiff_pages import FileBytes
 from flawmap.tiling.whole_file import write_whole
 
-__all__ = ["IMAGE_SUFFIXES", "describe", "list_images", "read_image", "write_image"]
+__all__ = ["IMAGE_SUFFIXES", "describe", "list_images", "read_image", "read_picture", "write_image"]
 
 Image = NDArray[Any]
 
@@ -40,24 +45,58 @@ if "OPENCV_LOG_LEVEL" not in os.environ:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def read_image(path: Path) -> Image:
-    """Reads one image file as [H, W] or [H, W, 3] (RGB), uint8, uint16 or float32 (float64 is converted), C-contiguous.
+class Picture(NamedTuple):
+    """An image, and how many of the bits of its uint16 pixels count: None where nobody says."""
 
-    Pixels come as stored: an orientation tag is not applied, alpha is dropped, MinIsWhite is inverted.
+    pixels: Image
+    bits: int | None
+
+
+def read_image(path: Path, reading: Reading = AS_THEY_ARE) -> Image:
+    """Reads one picture as [H, W] or [H, W, C], uint8, uint16 or float32 (float64 is converted), C-contiguous.
+
+    C is 3 (RGB), or the number of pages that `reading` takes for channels. `path`: a file, or a page of one (see
+    `flawmap.tiling.pages`). Pixels come as stored: an orientation tag is not applied, alpha is dropped, MinIsWhite is
+    inverted, a raw picture whose Bayer pattern is known becomes RGB.
 
     Errors: ImageError with a one-line reason for whatever is wrong: no such file, no permission, not an image, cut off,
-    damaged, too large, several pages, NaN, unsupported dtype or channels. A half-decoded picture never comes back, with
-    one limit: only PNG and deflate have checksums, so changed bytes inside the pixels of others may pass.
+    damaged, too large, pages, bits or a Bayer pattern other than `reading` says, NaN, unsupported dtype or channels. A
+    half-decoded picture never comes back, with one limit: only PNG and deflate have checksums, so changed bytes inside
+    the pixels of others may pass.
     """
+    return read_picture(path, reading).pixels
+
+
+def read_picture(path: Path, reading: Reading = AS_THEY_ARE) -> Picture:
+    """`read_image`, with the significant bits."""
     path = Path(path)
-    data = _read_bytes(path)
     try:
-        image = tiff_file.read_tiff(data) if data[:4] in tiff_file.SIGNATURES else _decode(data)
-        return _supported(image)
+        stored = _read_stored(path, reading)
+        bits = significant_bits(stored, reading.bits)
+        return Picture(_supported(demosaiced(stored, reading.bayer)), bits)
     except UnreadableError as error:
         raise ImageError(path, str(error)) from error
     except MemoryError as error:
         raise ImageError(path, "not enough memory for this image") from error
+
+
+def _read_stored(path: Path, reading: Reading) -> Stored:
+    file, page = split_page(path)
+    with _problems_of(path, file), _opened(file) as stream:
+        if page is not None:  # of a long stack, not the rest of it
+            data = FileBytes(stream)
+            if data[:4] in tiff_file.SIGNATURES:
+                return tiff_file.read_tiff(data, reading, page)
+            raise UnreadableError(f"not a TIFF (starts with {data[:8]!r}): it has no page {page}")
+        contents = stream.read()
+    if not contents:
+        raise UnreadableError("empty file (0 bytes)")
+    if contents[:4] in tiff_file.SIGNATURES:
+        return tiff_file.read_tiff(contents, reading)
+    stored = _decode(contents)
+    if reading.pages == "channels":
+        raise UnreadableError("not a TIFF: `image.pages` (=channels) needs TIFF files of 2 pages or more")
+    return stored
 
 
 def write_image(path: Path, image: Image, *, jpeg_quality: int = 90) -> None:
@@ -86,30 +125,35 @@ def write_image(path: Path, image: Image, *, jpeg_quality: int = 90) -> None:
 
 
 def describe(image: Image) -> str:
-    """How messages name an image's kind: "mono uint8", "RGB uint16"."""
-    return f"{'mono' if image.ndim == 2 else 'RGB'} {image.dtype.name}"
+    """How messages name an image's kind: "mono uint8", "RGB uint16", "4-channel uint8"."""
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    name = {1: "mono", 3: "RGB"}.get(channels, f"{channels}-channel")
+    return f"{name} {image.dtype.name}"
 
 
-def _read_bytes(path: Path) -> bytes:
+@contextmanager
+def _problems_of(path: Path, file: Path) -> Iterator[None]:
+    """What the system says against reading `file`, as an ImageError about `path`."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise ImageError(path, "a folder, not an image file")
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            raise ImageError(path, "not a regular file")
-        data = path.read_bytes()
+        yield
     except FileNotFoundError as error:
-        raise ImageError(path, "a link to a missing file" if path.is_symlink() else "no such file") from error
+        raise ImageError(path, "a link to a missing file" if file.is_symlink() else "no such file") from error
     except PermissionError as error:
         raise ImageError(path, "no permission to read") from error
     except OSError as error:
         raise ImageError(path, f"cannot be read: {error.strerror}") from error
-    if not data:
-        raise ImageError(path, "empty file (0 bytes)")
-    return data
 
 
-def _decode(data: bytes) -> Image:
+def _opened(file: Path) -> BinaryIO:
+    mode = file.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise UnreadableError("a folder, not an image file")
+    if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+        raise UnreadableError("not a regular file")
+    return file.open("rb")
+
+
+def _decode(data: bytes) -> Stored:
     """PNG, JPEG or BMP: checked for completeness, then decoded by OpenCV."""
     mono: bool | None = None  # a BMP is what OpenCV makes of its palette
     if data.startswith(png_file.SIGNATURE):
@@ -130,10 +174,10 @@ def _decode(data: bytes) -> Image:
     if image is None:
         raise UnreadableError(f"the {name} is damaged: it cannot be decoded")
     if image.ndim == 2:
-        return image
+        return Stored(image)
     if mono:  # grey and alpha come back as four channels, the first three alike
-        return image[..., 0]
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB)
+        return Stored(image[..., 0])
+    return Stored(cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB))
 
 
 def _supported(image: Image) -> Image:

@@ -1,14 +1,13 @@
 """TIFF files: read whole or refused, with tifffile and imagecodecs.
 
-Format: Adobe TIFF 6.0; BigTIFF: https://www.awaresystems.be/imaging/tiff/bigtiff.html. tifffile leaves out a tag whose
-value lies behind the end of a cut file, fills a missing strip with zeros and stops at a broken link to the next page,
-and raises for none of it: the directories and the place of every strip are checked here first.
+tifffile leaves out a tag whose value lies behind the end of a cut file, fills a missing strip with zeros and stops at a
+broken link to the next page, and raises for none of it: the directories and the place of every strip are checked first.
 """
 
 import io as byte_streams
 import logging
 import math
-import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,37 +16,38 @@ from numpy.typing import NDArray
 
 from flawmap.tiling.image_header import UnreadableError, check_size
 from flawmap.tiling.jpeg_file import check_jpeg
+from flawmap.tiling.reading import Bayer, Reading, Stored
+from flawmap.tiling.tiff_pages import SIGNATURES, FileBytes, find_pages
 
-# Byte order, version 42 (classic) or 43 (BigTIFF).
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
+__all__ = ["SIGNATURES", "read_tiff"]
+
+MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, YCBCR, CFA = 0, 1, 2, 3, 6, 32803
+MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE, CFA_REPEAT, CFA_PATTERN = 281, 341, 33421, 33422  # tags
 JPEG = 7
 # NONE, LZW, JPEG, ADOBE_DEFLATE, PACKBITS, DEFLATE, LZMA, ZSTD: decoders known to raise on missing data.
 COMPRESSIONS = (1, 5, JPEG, 8, 32773, 32946, 34925, 50000)
 ALPHA = (1, 2)  # ExtraSamples: associated, unassociated
-CUT_OFF = "the file is cut off: its TIFF {} lies behind the end of the file"
 
 # tifffile logs what it finds odd; without a handler of the application Python would print that to stderr.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
-def read_tiff(data: bytes) -> NDArray[Any]:
-    """The one picture of a TIFF file: [H, W] or [H, W, 3], in whatever dtype it has (the caller judges that).
+def read_tiff(data: bytes | FileBytes, reading: Reading, page: int | None = None) -> Stored:
+    """A picture of a TIFF file: [H, W] or [H, W, C], in whatever dtype it has (the caller judges that).
 
-    MinIsWhite is inverted, a palette applied, planes interleaved, alpha dropped.
+    `page`, counted from 1, of the file's pages where these are pictures of their own. MinIsWhite is inverted, a palette
+    applied, planes interleaved, alpha dropped; a raw picture stays one.
 
-    Errors: UnreadableError for everything else: several pages, a file cut off or damaged, other colour spaces.
+    Errors: UnreadableError for everything else: another number of pages, a file cut off or damaged, other colour
+    spaces.
     """
-    n_pages = count_pages(data)
-    if n_pages != 1:
-        raise UnreadableError(f"a TIFF with {n_pages} pages; one is needed")
+    chosen = _chosen(find_pages(data), reading, page)
     try:
-        with tifffile.TiffFile(byte_streams.BytesIO(data)) as tiff:
-            page = tiff.pages[0]
-            _check_kind(tiff, page)
-            _check_strips(page, data)
-            return _colours(page, page.asarray())
+        with tifffile.TiffFile(byte_streams.BytesIO(data) if isinstance(data, bytes) else data.rewound()) as tiff:
+            _check_stack(tiff)
+            if reading.pages == "channels":
+                return _as_channels([_read_light(tiff.pages[k], data, reading, n) for n, k in enumerate(chosen, 1)])
+            return _read_page(tiff.pages[chosen[0]], data, reading)
     except UnreadableError:
         raise
     except Exception as error:  # on damaged data tifffile and its codecs raise anything, KeyError to DeflateError
@@ -55,49 +55,77 @@ def read_tiff(data: bytes) -> NDArray[Any]:
         raise UnreadableError(f"the TIFF is damaged: {reason}") from error
 
 
-def count_pages(data: bytes) -> int:
-    """Walks the directories and checks that each, with all its values, lies inside the file."""
-    order = "<" if data[:2] == b"II" else ">"
-    big = data[2:4] in (b"+\0", b"\0+")
-    count, entry, link = ("Q", "HHQ", "Q") if big else ("H", "HHI", "I")
-    inline = struct.calcsize(link)
-    (position,) = _unpack(order + link, data, 8 if big else 4)
-    seen: set[int] = set()
-    while position:
-        if position in seen:
-            raise UnreadableError("the TIFF is damaged: its pages are linked in a ring")
-        seen.add(position)
-        (n_entries,) = _unpack(order + count, data, position)
-        position += struct.calcsize("=" + count)
-        entry_size = struct.calcsize("=" + entry) + inline
-        if position + n_entries * entry_size > len(data):
-            raise UnreadableError(CUT_OFF.format("directory"))
-        for start in range(position, position + n_entries * entry_size, entry_size):
-            tag, kind, n_values = struct.unpack_from(order + entry, data, start)
-            n_bytes = TYPE_SIZES.get(kind, 0) * n_values
-            (place,) = struct.unpack_from(order + link, data, start + entry_size - inline)
-            if n_bytes > inline and place + n_bytes > len(data):
-                raise UnreadableError(CUT_OFF.format(f"tag {tag}"))
-        (position,) = _unpack(order + link, data, position + n_entries * entry_size)
-    return len(seen)
+def _chosen(directories: Sequence[int], reading: Reading, page: int | None) -> Sequence[int]:
+    """The directories that make up the picture asked for."""
+    count = len(directories)
+    if page is not None:
+        if reading.pages != "pictures":
+            raise UnreadableError(f"page {page} was asked for, but `image.pages` is {reading.pages}")
+        if page > count:
+            raise UnreadableError(f"no page {page}: the TIFF has {count} page{'' if count == 1 else 's'}")
+        return directories[page - 1 : page]
+    if count == 1 or (count and reading.pages == "channels"):
+        return directories
+    if count and reading.pages == "pictures":
+        raise UnreadableError(f"a TIFF with {count} pages: say which one, such as `#1` behind its name")
+    said = " (`image.pages`: pictures or channels would take them all)" if count else ""
+    raise UnreadableError(f"a TIFF with {count} pages; one is needed{said}")
 
 
-def _unpack(form: str, data: bytes, position: int) -> tuple[int, ...]:
-    if position + struct.calcsize(form) > len(data):
-        raise UnreadableError(CUT_OFF.format("directory"))
-    return struct.unpack_from(form, data, position)
+def _read_page(page: Any, data: bytes | FileBytes, reading: Reading) -> Stored:
+    _check_kind(page)
+    _check_strips(page, data)
+    bits = _bits(page)
+    raw = page.photometric == CFA
+    pixels = _colours(page, page.asarray(), bits or reading.bits, as_channels=reading.pages == "channels")
+    return Stored(pixels, bits, _bayer(page) if raw else None, raw)
 
 
-def _check_kind(tiff: tifffile.TiffFile, page: Any) -> None:
+def _read_light(page: Any, data: bytes | FileBytes, reading: Reading, number: int) -> Stored:
+    """A page of a stack, each of which shows the same in another light."""
+    if page.photometric not in (MIN_IS_WHITE, MIN_IS_BLACK):
+        what = {RGB: "RGB", CFA: "raw"}.get(page.photometric, f"of kind {_name(page.photometric)}")
+        raise UnreadableError(f"page {number} is {what}; `image.pages` (=channels) needs grey pages")
+    return _read_page(page, data, reading)
+
+
+def _as_channels(lights: Sequence[Stored]) -> Stored:
+    """One picture of all pages, [H, W, C]; of a single page its samples, where it has several."""
+    first = lights[0]
+    if len(lights) == 1:
+        if first.pixels.ndim == 3:
+            return first
+        raise UnreadableError("a TIFF with 1 page; `image.pages` (=channels) needs 2 or more")
+    for number, light in enumerate(lights, start=1):
+        kind, expected = (_page_kind(each) for each in (light, first))
+        if kind != expected:
+            raise UnreadableError(f"page {number} is {kind}, page 1 is {expected}; the pages of a stack must be alike")
+    return Stored(np.dstack([light.pixels for light in lights]), first.bits)
+
+
+def _page_kind(stored: Stored) -> str:
+    height, width, *samples = stored.pixels.shape
+    channels = f", {samples[0]} channels" if samples else ""
+    bits = f" of {stored.bits} bits" if stored.bits is not None else ""
+    return f"{width}x{height} px{channels}, {stored.pixels.dtype.name}{bits}"
+
+
+def _check_stack(tiff: tifffile.TiffFile) -> None:
+    """ImageJ and tifffile write stacks behind one another with a single directory: no telling what else is in there."""
+    if not (tiff.is_imagej or tiff.is_shaped) or len(tiff.pages) != 1:
+        return
+    shape = tuple(tiff.series[0].shape)
+    if math.prod(shape) != math.prod(tiff.pages[0].shape):
+        raise UnreadableError(f"a TIFF stack of shape {shape}; one picture is needed, or a directory for each")
+
+
+def _check_kind(page: Any) -> None:
     check_size(page.imagewidth, page.imagelength)
     if page.imagedepth != 1:
         raise UnreadableError(f"a TIFF volume of {page.imagedepth} slices; one picture is needed")
-    if (tiff.is_imagej or tiff.is_shaped) and math.prod(tiff.series[0].shape) != math.prod(page.shape):
-        # ImageJ and tifffile write stacks behind one another with a single directory.
-        raise UnreadableError(f"a TIFF stack of shape {tuple(tiff.series[0].shape)}; one picture is needed")
     if page.compression not in COMPRESSIONS:
         raise UnreadableError(f"TIFF compression {_name(page.compression)} is not supported (LZW and deflate are)")
-    allowed = (MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, *((YCBCR,) if page.compression == JPEG else ()))
+    allowed = (MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CFA, *((YCBCR,) if page.compression == JPEG else ()))
     if page.photometric not in allowed:
         raise UnreadableError(f"TIFF colours of kind {_name(page.photometric)} are not supported (grey and RGB are)")
     if page.dtype is None:
@@ -108,7 +136,7 @@ def _name(value: Any) -> str:
     return str(getattr(value, "name", value))
 
 
-def _check_strips(page: Any, data: bytes) -> None:
+def _check_strips(page: Any, data: bytes | FileBytes) -> None:
     """Every strip or tile that the picture needs must have a place inside the file."""
     needed = math.prod(page.chunked)
     if page.is_tiled:
@@ -125,8 +153,8 @@ def _check_strips(page: Any, data: bytes) -> None:
             check_jpeg(data[offset : offset + n_bytes])
 
 
-def _colours(page: Any, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Samples as stored -> [H, W] or [H, W, 3] as meant."""
+def _colours(page: Any, pixels: NDArray[Any], bits: int | None, *, as_channels: bool) -> NDArray[Any]:
+    """Samples as stored -> [H, W] or [H, W, 3] as meant; [H, W, C] of any number of grey samples `as_channels`."""
     n_samples = page.samplesperpixel
     if n_samples > 1 and page.planarconfig == 2:
         pixels = np.moveaxis(pixels, 0, -1)
@@ -134,6 +162,8 @@ def _colours(page: Any, pixels: NDArray[Any]) -> NDArray[Any]:
     extras = tuple(int(extra) for extra in page.extrasamples)
     if n_samples == n_colours + 1 and len(extras) == 1 and extras[0] in ALPHA:
         pixels = pixels[..., :3] if n_colours == 3 else pixels[..., 0]
+    elif as_channels and page.photometric in (MIN_IS_BLACK, MIN_IS_WHITE) and not set(extras) & set(ALPHA):
+        pass
     elif n_samples != n_colours:
         meant = "RGB" if n_colours == 3 else "grey"
         raise UnreadableError(
@@ -143,8 +173,51 @@ def _colours(page: Any, pixels: NDArray[Any]) -> NDArray[Any]:
     if page.photometric == PALETTE:
         return _apply_palette(pixels, page.colormap)
     if page.photometric == MIN_IS_WHITE:
-        return _invert(pixels, page.bitspersample)
+        return _invert(pixels, bits if bits and pixels.dtype == np.uint16 else page.bitspersample)
     return pixels
+
+
+def _bits(page: Any) -> int | None:
+    """Significant bits of 16-bit samples, where the file says that they are fewer than 16.
+
+    By their packing (10 or 12 bits a sample), or by a largest value that is a full scale. Some writers put there the
+    largest value of the very picture, or that of the container for any camera: neither says anything.
+    """
+    if page.dtype != np.uint16:
+        return None
+    if page.bitspersample < 16:
+        return int(page.bitspersample)
+    for tag in (S_MAX_SAMPLE_VALUE, MAX_SAMPLE_VALUE):
+        if tag in page.tags:
+            largest = int(np.max(page.tags[tag].value))
+            bits = largest.bit_length()
+            if 8 <= bits < 16 and largest == 2**bits - 1:
+                return bits
+    return None
+
+
+def _bayer(page: Any) -> Bayer | None:
+    """The pattern of a picture behind a colour filter, by the tags of TIFF/EP; None where they are missing."""
+    if CFA_PATTERN not in page.tags:
+        return None
+    codes = bytes(np.ravel(np.frombuffer(_as_bytes(page.tags[CFA_PATTERN].value), np.uint8)))
+    rows, columns = page.tags[CFA_REPEAT].value if CFA_REPEAT in page.tags else (2, 2)
+    patterns: dict[bytes, Bayer] = {
+        b"\0\1\1\2": "rggb",
+        b"\2\1\1\0": "bggr",
+        b"\1\0\2\1": "grbg",
+        b"\1\2\0\1": "gbrg",
+    }
+    if (rows, columns) != (2, 2) or codes not in patterns:
+        raise UnreadableError(
+            f"a colour filter of {rows}x{columns} px with the pattern {list(codes)[:36]} is not supported "
+            "(Bayer patterns of red 0, green 1 and blue 2 are)"
+        )
+    return patterns[codes]
+
+
+def _as_bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else bytes(np.atleast_1d(value).astype(np.uint8))
 
 
 def _invert(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
@@ -153,7 +226,10 @@ def _invert(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
         raise UnreadableError(f"a TIFF of {pixels.dtype.name} with white as its smallest value is not supported")
     if pixels.dtype.kind != "u":
         return pixels
-    inverted: NDArray[Any] = pixels.dtype.type(2**bits - 1) - pixels
+    top = pixels.dtype.type(2**bits - 1)
+    if pixels.size and pixels.max() > top:
+        raise UnreadableError(f"a value of {pixels.max()}, {bits} bits hold {top} at most")
+    inverted: NDArray[Any] = top - pixels
     return inverted
 
 
