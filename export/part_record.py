@@ -1,16 +1,47 @@
 """What an engineer knows of a part and no picture tells: YAML outside, a section of bundle.json inside the bundle.
 
+pixel_size: 12.5 um       # what a pixel covers; or `image`: each image's file says it; or {x: 12.5 um, y: 14 um}
 where: ...                # where to look: `flawmap.export.where_record`
 rules: ...                # what the plant decides on regions: `flawmap.export.rules_record`
 """
 
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from flawmap.export.rules_record import Rules
 from flawmap.export.where_record import Where
+from flawmap.tiling.physical_size import PixelSize, parse_length
 from flawmap.tiling.settings_file import check_settings, read_settings
+
+
+def parse_pixel_size(given: Any) -> PixelSize | Literal["image"]:
+    """`12.5 um`, `{x: 12.5 um, y: 14 um}` or `image`; ValueError says what is wrong with anything else."""
+    if given == "image":
+        return "image"
+    if isinstance(given, PixelSize):
+        return given
+    if not isinstance(given, dict):
+        given = {"x": given, "y": given}
+    if given.keys() != {"x", "y"}:
+        raise ValueError("must be one length, such as 12.5 um, or `x` and `y`, or `image`")
+    sizes = {}
+    for axis, text in given.items():
+        size = parse_length(text)
+        if size.in_px or size.value == 0:
+            raise ValueError(f"`{text}` must be in um or mm, and above 0")
+        sizes[axis] = size.magnitude
+    return PixelSize(x_um=sizes["x"], y_um=sizes["y"])
+
+
+def _pixel_size_text(size: PixelSize | str) -> str | dict[str, str]:
+    return size if isinstance(size, str) else {"x": f"{size.x_um!r} um", "y": f"{size.y_um!r} um"}
+
+
+PixelSizeSetting = Annotated[
+    PixelSize | Literal["image"], BeforeValidator(parse_pixel_size), PlainSerializer(_pixel_size_text)
+]
 
 
 class Part(BaseModel):
@@ -18,8 +49,19 @@ class Part(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    pixel_size: PixelSizeSetting | None = None
     where: Where = Field(default_factory=Where)
     rules: Rules = Field(default_factory=Rules)
+
+    @model_validator(mode="after")
+    def _measurable(self) -> "Part":
+        if self.pixel_size is None:
+            for key, size in self.rules.physical_sizes():
+                raise ValueError(
+                    f"`rules.{key}` (={size}) needs `pixel_size`: what a pixel covers, such as `pixel_size: 12.5 um`, "
+                    "or `pixel_size: image` where the image files say it"
+                )
+        return self
 
 
 def read_part(path: Path) -> Part:

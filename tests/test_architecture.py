@@ -17,7 +17,7 @@ CLI = Path("inspect/cli.py")
 # What inspecting may use of export.
 WITHOUT_TORCH = (
     "export/bundle.py",
-    *(f"export/{name}_record.py" for name in ("calibration", "part", "where", "rules")),
+    *(f"export/{name}_record.py" for name in ("calibration", "part", "where", "rules", "limits")),
 )
 TRAINING_DEPENDENCIES = ("torch", "pytorch_lightning", "albumentations", "onnx", "onnxscript")
 # What each package may import of flawmap beside itself.

@@ -12,6 +12,8 @@ from flawmap.tiling.errors import UsageError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+LONGEST_VALUE = 80  # characters; a whole section in a message would hide what is wrong with it
+
 
 def read_settings(path: Path, option: str) -> dict[str, Any]:
     """The mapping in the YAML file `path`, empty for an empty file; UsageError names `option` and what is wrong."""
@@ -70,7 +72,8 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not key:
         return message
-    return f"`{key}` (={first['input']}): {message[0].lower()}{message[1:]}"
+    value = f" (={first['input']})"
+    return f"`{key}`{value if len(value) <= LONGEST_VALUE else ''}: {message[0].lower()}{message[1:]}"
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
