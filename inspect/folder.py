@@ -83,10 +83,10 @@ def inspect_folder(
                 _inspect_all(run_dir, todo, plan, pipelines, heatmaps, workers, step)
         except BaseException:
             with suppress(OSError):  # the disk may be full: what stopped the run is what the user must hear
-                _conclude(run_dir, run, plan.images, "interrupted")
+                conclude(run_dir, run, plan.images, "interrupted")
             raise
         with writing(run_dir):
-            return _conclude(run_dir, run, plan.images, "finished")
+            return conclude(run_dir, run, plan.images, "finished")
 
 
 def _begin(run_dir: Path, run: RunInfo, images: Sequence[Assigned], fresh: bool) -> list[Assigned]:
@@ -169,7 +169,7 @@ def _in_words(record: ImageRecord) -> str:
     return f"{record.verdict}, {n} region{'' if n == 1 else 's'}"
 
 
-def _conclude(
+def conclude(
     run_dir: Path, run: RunInfo, images: Sequence[Assigned], state: Literal["finished", "interrupted"]
 ) -> RunInfo:
     """Writes the tables, run.json and the page from the records there are."""

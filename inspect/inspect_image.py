@@ -5,6 +5,7 @@ In two steps, so that one image's pictures are drawn while the next one is score
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from flawmap.inspect.input_images import InputImage
@@ -91,6 +92,7 @@ def _record(
         width=image.shape[1],
         height=image.shape[0],
         milliseconds={"decode": decoded.milliseconds, **inspection.milliseconds, "write": write_ms},
+        inspected=_utc_now(),
         overlay=overlay,
         source=decoded.source,
         alignment=_alignment_record(inspection),
@@ -153,10 +155,15 @@ def _error_record(decoded: Decoded, reason: str, severity: float) -> ImageRecord
         width=width,
         height=height,
         milliseconds={"decode": decoded.milliseconds},
+        inspected=_utc_now(),
         error=" ".join(reason.split()),
         source=decoded.source,
         regions=[],
     )
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def refused(entry: InputImage, reason: str) -> ImageRecord:

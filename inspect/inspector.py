@@ -42,8 +42,8 @@ class Result:
 class Inspector:
     """A bundle, opened, warmed up and self-tested once the constructor returns.
 
-    Any number of threads may call `inspect` at once: they take turns, one image being scored at a time, because one
-    image already keeps every core (or the GPU) busy. docs/library.md has the measurement.
+    Any number of threads may call `inspect` at once. They take turns at the network, where one image keeps every core
+    (or the GPU) busy; aligning an image and finding its regions go on beside it. docs/library.md has the measurement.
     """
 
     def __init__(self, bundle: Path | str, *, device: str = "auto", false_alarms: float | None = None) -> None:
@@ -79,8 +79,10 @@ class Inspector:
         one that holds NaN, or one in which an aligned product cannot be found.
         """
         pixels = _plain(image)
+        prepared = self._pipeline.prepare(pixels)
         with self._turn:
-            found = self._pipeline.inspect(pixels)
+            scored = self._pipeline.score(prepared)
+        found = self._pipeline.judge(scored)
         return Result(
             verdict=found.verdict,
             severity=found.severity,

@@ -47,14 +47,14 @@ def read_ahead(
     with ThreadPoolExecutor(workers, thread_name_prefix="flawmap-decode") as pool:
         try:
             for number, entry in remaining:
-                waiting.append(pool.submit(_decode, number, entry, prepare))
+                waiting.append(pool.submit(decode, number, entry, prepare))
                 if len(waiting) == workers:
                     break
             while waiting:
                 decoded = waiting.popleft().result()
                 # The caller gets one, `workers` - 1 wait: room for one more.
                 for number, entry in remaining:
-                    waiting.append(pool.submit(_decode, number, entry, prepare))
+                    waiting.append(pool.submit(decode, number, entry, prepare))
                     break
                 yield decoded
                 del decoded  # or it would be kept until the next one has been decoded
@@ -72,7 +72,8 @@ def source_of(path: Path) -> SourceFile:
     return SourceFile(size_bytes=status.st_size, modified_ns=status.st_mtime_ns)
 
 
-def _decode(number: int, entry: InputImage, prepare: Prepare | None) -> Decoded:
+def decode(number: int, entry: InputImage, prepare: Prepare | None) -> Decoded:
+    """Reads one image and puts it through `prepare`, as the one at place `number`; what goes wrong is in `error`."""
     source = source_of(entry.path)  # before reading: a change while it is read shows at the next run
     start = time.perf_counter()
     decoded = Decoded(entry, source, 0.0, None, None)

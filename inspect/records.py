@@ -75,6 +75,7 @@ class ImageRecord(BaseModel):
     width: int
     height: int
     milliseconds: dict[str, float]  # by stage
+    inspected: str = ""  # when this was decided, ISO 8601, UTC
     error: str = ""
     overlay: str | None = None  # the whole picture with its regions, relative to the run folder
     source: SourceFile

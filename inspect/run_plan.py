@@ -42,11 +42,24 @@ def plan_run(paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: f
 
     Raises UsageError: paths, recipe, or a bundle that is not sound or not calibrated.
     """
-    if not is_recipe(source):
-        images = [Assigned(entry) for entry in list_inputs(paths, run_dir)]
-        return RunPlan(source, images, [_planned(source, false_alarms)], None, 0)
-    recipe = read_recipe(source)
-    assigned, ignored = assign(recipe, list_inputs(paths, run_dir))
+    recipe = read_recipe(source) if is_recipe(source) else None
+    entries, ignored = list_inputs(paths, run_dir), 0
+    if recipe is None:
+        images = [Assigned(entry) for entry in entries]
+    else:
+        images, ignored = assign(recipe, entries)
+    return RunPlan(source, images, _models(source, recipe, false_alarms), recipe, ignored)
+
+
+def plan_watch(source: Path, false_alarms: float | None) -> RunPlan:
+    """The same before an image is known; UsageError: recipe, or a bundle that is not sound or not calibrated."""
+    recipe = read_recipe(source) if is_recipe(source) else None
+    return RunPlan(source, [], _models(source, recipe, false_alarms), recipe, 0)
+
+
+def _models(source: Path, recipe: Recipe | None, false_alarms: float | None) -> list[PlannedModel]:
+    if recipe is None:
+        return [_planned(source, false_alarms)]
     models = []
     for number, entry in enumerate(recipe.models):
         own = recipe.false_alarms_of(number)
@@ -54,7 +67,7 @@ def plan_run(paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: f
             models.append(_planned(source.parent / entry.bundle, own if false_alarms is None else false_alarms))
         except UsageError as error:
             raise UsageError(f"`--model` (={source}): camera `{entry.camera}`: {error}") from None
-    return RunPlan(source, assigned, models, recipe, ignored)
+    return models
 
 
 def _planned(bundle_dir: Path, false_alarms: float | None) -> PlannedModel:

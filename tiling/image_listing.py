@@ -32,7 +32,7 @@ def list_images(folder: Path) -> list[Path]:
     images = _walk(folder, ancestors=())
     if not images:
         raise UsageError(f"no image in the folder `{folder}` (looked for {', '.join(IMAGE_SUFFIXES)})")
-    return sorted(images, key=lambda image: _natural_order(image.relative_to(folder)))
+    return sorted(images, key=lambda image: natural_order(image.relative_to(folder)))
 
 
 def _walk(folder: Path, ancestors: tuple[str, ...]) -> list[Path]:
@@ -54,7 +54,7 @@ def _walk(folder: Path, ancestors: tuple[str, ...]) -> list[Path]:
     return images
 
 
-def _natural_order(path: Path) -> tuple[list[NameKey], str]:
+def natural_order(path: Path) -> tuple[list[NameKey], str]:
     """Folder by folder, numbers by value and letters without case; the path itself decides what is left (a1, a01)."""
     return [_name_key(part) for part in path.parts], str(path)
 

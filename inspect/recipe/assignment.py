@@ -29,13 +29,26 @@ def assign(recipe: Recipe, entries: Sequence[InputImage]) -> tuple[list[Assigned
 
     Raises UsageError: two models claim one picture, or the recipe ignores all of them.
     """
-    ignored = [Glob(text) for text in recipe.ignore]
-    kept = [entry for entry in entries if not any(glob.fits_end(entry.path) for glob in ignored)]
-    if not kept:
+    one_by_one = Assigner(recipe)
+    assigned = [one for one in map(one_by_one, entries) if one is not None]
+    if not assigned:
         raise UsageError(f"nothing to inspect: `ignore` of the recipe leaves out all {len(entries)} images")
-    pattern, claims = NamePattern(recipe.part), _Claims(recipe)
-    assigned = [_assign(recipe, pattern, claims, entry) for entry in kept]
-    return _without_twins(assigned), len(entries) - len(kept)
+    return _without_twins(assigned), len(entries) - len(assigned)
+
+
+class Assigner:
+    """Assigns single pictures; which of them are twins, only the whole list tells."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._ignored = [Glob(text) for text in recipe.ignore]
+        self._pattern, self._claims = NamePattern(recipe.part), _Claims(recipe)
+
+    def __call__(self, entry: InputImage) -> Assigned | None:
+        """None for a picture that the recipe ignores; UsageError where two models claim it."""
+        if any(glob.fits_end(entry.path) for glob in self._ignored):
+            return None
+        return _assign(self._recipe, self._pattern, self._claims, entry)
 
 
 class _Claims:
