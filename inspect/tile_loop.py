@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from flawmap.inspect.scorers import Scorer
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.stitch import Stitcher
+from flawmap.tiling.strips.grid_band import GridBand
 
 Image = NDArray[Any]
 Results = tuple[NDArray[np.float32], Image]  # what a scorer returns
@@ -46,9 +47,9 @@ class Buffers:
 
 @dataclass(frozen=True)
 class TiledImage:
-    """An image with the places that its tiles come from and go to."""
+    """An image, or a band of it, with the places that its tiles come from and go to."""
 
-    grid: TileGrid
+    grid: TileGrid | GridBand
     padded: Image
     padded_context: Image | None  # of an aligned product
     heatmap: Stitcher

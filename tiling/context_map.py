@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.tiling.grid import reflected
+
 SPREAD_STEPS = 8.0  # codes a grey level: integer images keep spreads of up to 31.9 of 255 grey levels in 8 bits
 CHANNELS_AT_ONCE = 4  # that OpenCV warps
 
@@ -56,8 +58,8 @@ class ContextMap:
 
         As `TileGrid.pad` would show them, but only these px are computed: [height, width, C + 1].
         """
-        rows = _reflected(np.arange(y - border, y - border + height), self.shape[0])
-        columns = _reflected(np.arange(x - border, x - border + width), self.shape[1])
+        rows = reflected(np.arange(y - border, y - border + height), self.shape[0])
+        columns = reflected(np.arange(x - border, x - border + width), self.shape[1])
         y0, x0 = int(rows.min()), int(columns.min())
         part = self._warp(to_reference, y0, x0, int(rows.max()) + 1 - y0, int(columns.max()) + 1 - x0)
         if part.shape[:2] == (height, width) and rows[0] == y0 and columns[0] == x0:
@@ -78,11 +80,3 @@ class ContextMap:
             for k in range(0, self.pixels.shape[2], CHANNELS_AT_ONCE)
         ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-
-
-def _reflected(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """Indices outside 0..`length` - 1 reflected into it, the end pixels not repeated, as often as it takes."""
-    if length == 1:
-        return np.zeros_like(index)
-    index = np.abs(index) % (2 * (length - 1))
-    return np.minimum(index, 2 * (length - 1) - index)

@@ -54,6 +54,34 @@ def owned_ends(starts: np.ndarray, tile_size: int) -> np.ndarray:
     return np.append(middles, starts[-1] + tile_size)
 
 
+def reflected(index: np.ndarray, length: int) -> np.ndarray:
+    """Indices (int64) outside 0..`length` - 1 reflected into it, the end pixels not repeated, as often as it takes."""
+    if length == 1:
+        return np.zeros_like(index)
+    index = np.abs(index) % (2 * (length - 1))
+    return np.minimum(index, 2 * (length - 1) - index)
+
+
+def cut_tiles(padded: np.ndarray, corners: np.ndarray, tile_size: int, out: np.ndarray) -> int:
+    """Fill `out` with the tiles of `padded` at `corners` (y, x), int64 [n, 2], and return n; the rest is untouched.
+
+    `padded` [H, W(, C)], `out` [>= n, tile_size, tile_size(, C)] of its dtype, both C-contiguous; ValueError otherwise.
+    """
+    expected = (tile_size, tile_size, *padded.shape[2:])
+    if out.shape[1:] != expected or out.dtype != padded.dtype:
+        raise ValueError(
+            f"`out` ({out.shape} {out.dtype}) must hold tiles of {expected} {padded.dtype}, like the padded image"
+        )
+    if not (padded.flags.c_contiguous and out.flags.c_contiguous):
+        raise ValueError("`padded` and `out` must be C-contiguous")
+    copy_tiles(
+        padded.view(np.uint8).reshape(padded.shape[0], -1),
+        corners * (1, padded[0, 0].nbytes),
+        out.view(np.uint8).reshape(len(out), tile_size, -1),
+    )
+    return len(corners)
+
+
 @dataclass(frozen=True)
 class TileGrid:
     """Cuts an image of `height` x `width` px into square tiles of `tile_size` px that overlap by at least `overlap` px.
@@ -205,19 +233,5 @@ class TileGrid:
             raise ValueError(
                 f"`padded` {padded.shape} must be a padded image {expected[:2]} with at most one more axis"
             )
-        expected = (self.tile_size, self.tile_size, *padded.shape[2:])
-        if out.shape[1:] != expected or out.dtype != padded.dtype:
-            raise ValueError(
-                f"`out` ({out.shape} {out.dtype}) must hold tiles of {expected} {padded.dtype}, like the padded image"
-            )
-        if not (padded.flags.c_contiguous and out.flags.c_contiguous):
-            raise ValueError("`padded` and `out` must be C-contiguous")
         count = min(len(out), len(self) - self._checked(first))
-        corners = self.starts[first : first + count]
-        bytes_a_pixel = padded[0, 0].nbytes
-        copy_tiles(
-            padded.view(np.uint8).reshape(self.padded_height, -1),
-            corners * (1, bytes_a_pixel),
-            out.view(np.uint8).reshape(len(out), self.tile_size, -1),
-        )
-        return count
+        return cut_tiles(padded, self.starts[first : first + count], self.tile_size, out)

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.strips.grid_band import GridBand
 from flawmap.tiling.tile_kernels import copy_owned
 
 
 class Stitcher:
-    """Collects the tiles of one image; `add` may be called from several threads at once, in any order.
+    """Collects the tiles of one image, or of a band of it; `add` may be called from several threads, in any order.
 
     Heatmaps: `Stitcher(grid)`, float32 [H, W]. Reconstructions: give the `dtype` (uint8, uint16 or float32) and, for
     [H, W, C], the `channels`. `out` is the array to write to, so that one buffer serves image after image; what it
@@ -26,7 +27,7 @@ class Stitcher:
 
     def __init__(
         self,
-        grid: TileGrid,
+        grid: TileGrid | GridBand,
         out: np.ndarray | None = None,
         *,
         dtype: npt.DTypeLike = np.float32,
