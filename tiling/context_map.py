@@ -64,7 +64,7 @@ class ContextMap:
         part = self._warp(to_reference, y0, x0, int(rows.max()) + 1 - y0, int(columns.max()) + 1 - x0)
         if part.shape[:2] == (height, width) and rows[0] == y0 and columns[0] == x0:
             return part
-        return part[np.ix_(rows - y0, columns - x0)]
+        return np.asarray(part[np.ix_(rows - y0, columns - x0)])
 
     def _warp(self, to_reference: Matrix, y: int, x: int, height: int, width: int) -> Image:
         matrix = to_reference.copy()

@@ -59,7 +59,7 @@ def reflected(index: np.ndarray, length: int) -> np.ndarray:
     if length == 1:
         return np.zeros_like(index)
     index = np.abs(index) % (2 * (length - 1))
-    return np.minimum(index, 2 * (length - 1) - index)
+    return np.asarray(np.minimum(index, 2 * (length - 1) - index))
 
 
 def cut_tiles(padded: np.ndarray, corners: np.ndarray, tile_size: int, out: np.ndarray) -> int:

@@ -7,7 +7,8 @@ broken link to the next page, and raises for none of it: the directories and the
 import io as byte_streams
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from flawmap.tiling.jpeg_file import check_jpeg
 from flawmap.tiling.reading import Bayer, Reading, Stored
 from flawmap.tiling.tiff_pages import SIGNATURES, FileBytes, find_pages
 
-__all__ = ["SIGNATURES", "read_tiff"]
+__all__ = ["SIGNATURES", "as_meant", "damage_named", "open_pages", "read_tiff"]
 
 MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, YCBCR, CFA = 0, 1, 2, 3, 6, 32803
 MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE, CFA_REPEAT, CFA_PATTERN = 281, 341, 33421, 33422  # tags
@@ -41,18 +42,41 @@ def read_tiff(data: bytes | FileBytes, reading: Reading, page: int | None = None
     Errors: UnreadableError for everything else: another number of pages, a file cut off or damaged, other colour
     spaces.
     """
+    with damage_named(), open_pages(data, reading, page) as pages:
+        return as_meant(pages, [one.asarray() for one in pages], reading)
+
+
+@contextmanager
+def open_pages(data: bytes | FileBytes, reading: Reading, page: int | None = None) -> Iterator[list[Any]]:
+    """The tifffile pages that make up the picture of `read_tiff`, checked but not read: one, or one for each light."""
     chosen = _chosen(find_pages(data), reading, page)
-    try:
-        with tifffile.TiffFile(byte_streams.BytesIO(data) if isinstance(data, bytes) else data.rewound()) as tiff:
-            _check_stack(tiff)
+    with tifffile.TiffFile(byte_streams.BytesIO(data) if isinstance(data, bytes) else data.rewound()) as tiff:
+        _check_stack(tiff)
+        pages = [tiff.pages[k] for k in chosen]
+        for number, one in enumerate(pages, start=1):
             if reading.pages == "channels":
-                return _as_channels([_read_light(tiff.pages[k], data, reading, n) for n, k in enumerate(chosen, 1)])
-            return _read_page(tiff.pages[chosen[0]], data, reading)
+                _check_light(one, number)
+            _check_kind(one)
+            _check_strips(one, data)
+        yield pages
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """On damaged data tifffile and its codecs raise anything, KeyError to DeflateError: an UnreadableError of it."""
+    try:
+        yield
     except UnreadableError:
         raise
-    except Exception as error:  # on damaged data tifffile and its codecs raise anything, KeyError to DeflateError
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableError(f"the TIFF is damaged: {reason}") from error
+
+
+def as_meant(pages: Sequence[Any], samples: Sequence[NDArray[Any]], reading: Reading) -> Stored:
+    """What `samples`, as tifffile reads them from all rows of `pages` or from the same few of each, mean."""
+    stored = [_as_meant(one, part, reading) for one, part in zip(pages, samples, strict=True)]
+    return _as_channels(stored) if reading.pages == "channels" else stored[0]
 
 
 def _chosen(directories: Sequence[int], reading: Reading, page: int | None) -> Sequence[int]:
@@ -72,21 +96,18 @@ def _chosen(directories: Sequence[int], reading: Reading, page: int | None) -> S
     raise UnreadableError(f"a TIFF with {count} pages; one is needed{said}")
 
 
-def _read_page(page: Any, data: bytes | FileBytes, reading: Reading) -> Stored:
-    _check_kind(page)
-    _check_strips(page, data)
+def _as_meant(page: Any, samples: NDArray[Any], reading: Reading) -> Stored:
     bits = _bits(page)
     raw = page.photometric == CFA
-    pixels = _colours(page, page.asarray(), bits or reading.bits, as_channels=reading.pages == "channels")
+    pixels = _colours(page, samples, bits or reading.bits, as_channels=reading.pages == "channels")
     return Stored(pixels, bits, _bayer(page) if raw else None, raw)
 
 
-def _read_light(page: Any, data: bytes | FileBytes, reading: Reading, number: int) -> Stored:
-    """A page of a stack, each of which shows the same in another light."""
+def _check_light(page: Any, number: int) -> None:
+    """Of a stack, each page of which shows the same in another light."""
     if page.photometric not in (MIN_IS_WHITE, MIN_IS_BLACK):
         what = {RGB: "RGB", CFA: "raw"}.get(page.photometric, f"of kind {_name(page.photometric)}")
         raise UnreadableError(f"page {number} is {what}; `image.pages` (=channels) needs grey pages")
-    return _read_page(page, data, reading)
 
 
 def _as_channels(lights: Sequence[Stored]) -> Stored:

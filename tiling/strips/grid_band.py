@@ -75,7 +75,7 @@ class GridBand:
     @cached_property
     def owned_boxes(self) -> np.ndarray:
         """As of the grid, int64 [len, 8], but rows of the image are counted from the band's first."""
-        return self.grid.owned_boxes[self._tiles] - np.array([0, 0, 0, 0, self.y0, 0, self.y0, 0])
+        return np.asarray(self.grid.owned_boxes[self._tiles] - np.array([0, 0, 0, 0, self.y0, 0, self.y0, 0]))
 
     def owned(self, index: int) -> Owned:
         """What tile `index` of the band answers for. Plane: the whole image."""
