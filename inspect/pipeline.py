@@ -156,11 +156,9 @@ class Pipeline:
     ) -> tuple[Heatmap, Image]:
         grid = self._grid(prepared.image)
         heatmap_of, reconstruction_of = self._stitchers(grid, prepared.image, recycle)
-        with watch("cut"):
-            padded = grid.pad(prepared.image)
-            padded_context = None if prepared.context is None else grid.pad(prepared.context)
-
-        self._tiles.run(TiledImage(grid, padded, padded_context, heatmap_of, reconstruction_of, watch))
+        pixels = np.ascontiguousarray(prepared.image)
+        context = None if prepared.context is None else np.ascontiguousarray(prepared.context)
+        self._tiles.run(TiledImage(grid, pixels, context, heatmap_of, reconstruction_of, watch))
         return heatmap_of.result(), reconstruction_of.result()
 
     def _grid(self, image: Image) -> TileGrid:

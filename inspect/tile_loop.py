@@ -50,17 +50,17 @@ class TiledImage:
     """An image, or a band of it, with the places that its tiles come from and go to."""
 
     grid: TileGrid | GridBand
-    padded: Image
-    padded_context: Image | None  # of an aligned product
+    pixels: Image  # C-contiguous
+    context: Image | None  # of an aligned product
     heatmap: Stitcher
     reconstruction: Stitcher
     watch: Stopwatch
 
     def cut(self, first: int, buffers: Buffers) -> None:
         with self.watch("cut"):
-            self.grid.cut(self.padded, first, out=buffers.tiles)
-            if self.padded_context is not None and buffers.context is not None:
-                self.grid.cut(self.padded_context, first, out=buffers.context)
+            self.grid.cut(self.pixels, first, out=buffers.tiles)
+            if self.context is not None and buffers.context is not None:
+                self.grid.cut(self.context, first, out=buffers.context)
 
     def stitch(self, first: int, results: Results) -> None:
         with self.watch("stitch"):

@@ -123,15 +123,18 @@ def test_pad_takes_a_view_with_gaps() -> None:
 @settings(deadline=None)  # compiles at its first call
 @given(grids(), st.sampled_from(DTYPES), st.sampled_from([None, 1, 3]), st.integers(1, 7))
 def test_cut_gives_the_tiles_in_batches(grid: TileGrid, dtype: type, channels: int | None, batch: int) -> None:
-    padded = grid.pad(random_image(grid, dtype, channels))
+    """Reflected on the way or padded before."""
+    image = random_image(grid, dtype, channels)
+    padded = grid.pad(image)
     expected = naive_tiling.cut(grid, padded)
     out = np.empty((batch, *expected.shape[1:]), dtype)
-    for first in range(0, len(grid), batch):
-        out[:] = 77
-        count = grid.cut(padded, first, out)
-        assert count == min(batch, len(grid) - first)
-        np.testing.assert_array_equal(out[:count], expected[first : first + count])
-        assert (out[count:] == 77).all()
+    for source in (image, padded):
+        for first in range(0, len(grid), batch):
+            out[:] = 77
+            count = grid.cut(source, first, out)
+            assert count == min(batch, len(grid) - first)
+            np.testing.assert_array_equal(out[:count], expected[first : first + count])
+            assert (out[count:] == 77).all()
 
 
 def test_the_number_line_of_the_module() -> None:
@@ -187,11 +190,13 @@ def test_misuse_is_refused() -> None:
         grid.cut(padded, 16, np.empty((1, 4, 4), np.uint8))
     with pytest.raises(ValueError, match=r"`image` \(9, 10\) must be as large as the grid's image \(10, 10\)"):
         grid.pad(np.zeros((9, 10), np.uint8))
-    with pytest.raises(ValueError, match=r"`padded` \(9, 10\) must be a padded image \(10, 10\)"):
+    with pytest.raises(
+        ValueError, match=r"`image` \(9, 10\) must be an image \(10, 10\), or a padded one \(10, 10\), with"
+    ):
         grid.cut(np.zeros((9, 10), np.uint8), 0, np.empty((1, 4, 4), np.uint8))
     with pytest.raises(ValueError, match=r"`out` \(\(1, 4, 5\) uint8\) must hold tiles of \(4, 4\) uint8"):
         grid.cut(padded, 0, np.empty((1, 4, 5), np.uint8))
     with pytest.raises(ValueError, match=r"`out` \(\(1, 4, 4\) float32\) must hold tiles of \(4, 4\) uint8"):
         grid.cut(padded, 0, np.empty((1, 4, 4), np.float32))
-    with pytest.raises(ValueError, match="`padded` and `out` must be C-contiguous"):
+    with pytest.raises(ValueError, match="the image and `out` must be C-contiguous"):
         grid.cut(padded.T, 0, np.empty((1, 4, 4), np.uint8).T.reshape(1, 4, 4)[:, :, ::-1])

@@ -31,6 +31,46 @@ def test_stitching_what_was_cut_gives_the_image(
     np.testing.assert_array_equal(result, image)
 
 
+@settings(deadline=None)
+@given(grids(), st.sampled_from(DTYPES), st.sampled_from([None, 1, 3]), st.integers(1, 9))
+def test_residuals_are_those_of_the_whole_image(grid: TileGrid, dtype: type, channels: int | None, batch: int) -> None:
+    image = random_image(grid, dtype, channels)
+    expected = np.random.default_rng(1).integers(0, 256, image.shape).astype(dtype)
+    tiles, repaired = (naive_tiling.cut(grid, grid.pad(picture)) for picture in (image, expected))
+    stitcher = Stitcher(grid)
+    for first in range(0, len(grid), batch):
+        stitcher.add_residual(first, tiles[first : first + batch], repaired[first : first + batch])
+    residual = np.abs(image.astype(np.float64) - expected)
+    np.testing.assert_array_equal(stitcher.result(), residual if channels is None else residual.max(axis=2))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_residual_that_is_no_number_is_named(channels: int, bad: float) -> None:
+    tiles = np.zeros((len(GRID), 8, 8, channels), np.float32)
+    repaired = tiles.copy()
+    box = GRID.owned(9)
+    repaired[9, box.tile.y0, box.tile.x1 - 1, channels - 1] = bad
+    number = "nan" if np.isnan(bad) else r"-?inf"
+    message = rf"tile 9 is {number} at pixel \(y={box.image.y0}, x={box.image.x1 - 1}\) of the image"
+    with pytest.raises(ValueError, match=message):
+        Stitcher(GRID).add_residual(0, tiles, repaired)
+
+
+def test_misuse_of_residuals_is_refused() -> None:
+    tiles = np.zeros((1, 8, 8), np.float32)
+    with pytest.raises(ValueError, match="residuals make a heatmap: float32, without channels"):
+        Stitcher(GRID, dtype=np.uint8).add_residual(0, tiles, tiles)
+    with pytest.raises(ValueError, match=r"`tiles` \(\(1, 8, 8\) float64\) must be n tiles of \(8, 8\) uint8, uint16"):
+        Stitcher(GRID).add_residual(0, tiles.astype(np.float64), tiles)
+    with pytest.raises(ValueError, match=r"`reconstructions` \(\(1, 8, 8\) uint8\) must be like `tiles`"):
+        Stitcher(GRID).add_residual(0, tiles, tiles.astype(np.uint8))
+    stitcher = Stitcher(GRID)
+    stitcher.add_residual(0, tiles, tiles)
+    with pytest.raises(ValueError, match="tile 0 was added twice"):
+        stitcher.add(0, tiles)
+
+
 @settings(deadline=None, max_examples=30)
 @given(grids(largest=20))
 def test_every_pixel_comes_from_its_deepest_tile(grid: TileGrid) -> None:

@@ -13,6 +13,7 @@ Three planes: a tile's index; a pixel in the padded image; a pixel in the image.
 Boxes are half-open (y0, x0, y1, x1).
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -21,6 +22,7 @@ import cv2
 import numpy as np
 
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.threads import in_threads
 from flawmap.tiling.tile_kernels import copy_tiles
 
 
@@ -62,23 +64,21 @@ def reflected(index: np.ndarray, length: int) -> np.ndarray:
     return np.asarray(np.minimum(index, 2 * (length - 1) - index))
 
 
-def cut_tiles(padded: np.ndarray, corners: np.ndarray, tile_size: int, out: np.ndarray) -> int:
-    """Fill `out` with the tiles of `padded` at `corners` (y, x), int64 [n, 2], and return n; the rest is untouched.
+def cut_tiles(image: np.ndarray, corners: np.ndarray, tile_size: int, out: np.ndarray) -> int:
+    """Fill `out` with the tiles of `image` at `corners` (y, x), int64 [n, 2], and return n; the rest is untouched.
 
-    `padded` [H, W(, C)], `out` [>= n, tile_size, tile_size(, C)] of its dtype, both C-contiguous; ValueError otherwise.
+    Where tiles reach beyond it, `image` [H, W(, C)] is reflected as `reflected` says. `out` [>= n, tile_size,
+    tile_size(, C)] has its dtype; both are C-contiguous. ValueError otherwise.
     """
-    expected = (tile_size, tile_size, *padded.shape[2:])
-    if out.shape[1:] != expected or out.dtype != padded.dtype:
-        raise ValueError(
-            f"`out` ({out.shape} {out.dtype}) must hold tiles of {expected} {padded.dtype}, like the padded image"
-        )
-    if not (padded.flags.c_contiguous and out.flags.c_contiguous):
-        raise ValueError("`padded` and `out` must be C-contiguous")
-    copy_tiles(
-        padded.view(np.uint8).reshape(padded.shape[0], -1),
-        corners * (1, padded[0, 0].nbytes),
-        out.view(np.uint8).reshape(len(out), tile_size, -1),
-    )
+    expected = (tile_size, tile_size, *image.shape[2:])
+    if out.shape[1:] != expected or out.dtype != image.dtype:
+        raise ValueError(f"`out` ({out.shape} {out.dtype}) must hold tiles of {expected} {image.dtype}, like the image")
+    if not (image.flags.c_contiguous and out.flags.c_contiguous):
+        raise ValueError("the image and `out` must be C-contiguous")
+    bytes_a_pixel = image.itemsize * math.prod(image.shape[2:])
+    rows = image.view(np.uint8).reshape(image.shape[0], -1)
+    tiles = out.view(np.uint8).reshape(len(out), tile_size, -1)[: len(corners)]
+    in_threads(lambda part, parts: copy_tiles(rows, corners, bytes_a_pixel, tiles, part, parts), tiles.nbytes)
     return len(corners)
 
 
@@ -221,17 +221,22 @@ class TileGrid:
         )
         return padded.reshape(*padded.shape[:2], *image.shape[2:])  # cv2 drops a last axis of 1
 
-    def cut(self, padded: np.ndarray, first: int, out: np.ndarray) -> int:
+    def cut(self, image: np.ndarray, first: int, out: np.ndarray) -> int:
         """Fill `out` with the tiles `first`, `first` + 1, ... and return how many there were; the rest is untouched.
 
-        `padded` [padded_height, padded_width(, C)] comes from `pad`; `out` [n, tile_size, tile_size(, C)] has the same
-        dtype and is meant to be used again for every batch. Both C-contiguous. Raises ValueError otherwise, IndexError
-        for a `first` outside the grid.
+        `image` [height, width(, C)] is reflected on the way, which spares the copy that `pad` makes; a padded one
+        [padded_height, padded_width(, C)] is taken as it is. `out` [n, tile_size, tile_size(, C)] has the same dtype
+        and is meant to be used again for every batch. Both C-contiguous. Raises ValueError otherwise, IndexError for a
+        `first` outside the grid.
         """
-        expected = (self.padded_height, self.padded_width, *padded.shape[2:])
-        if padded.shape != expected or padded.ndim not in (2, 3):
+        sizes = (self.height, self.width), (self.padded_height, self.padded_width)
+        if image.shape[:2] not in sizes or image.ndim not in (2, 3):
             raise ValueError(
-                f"`padded` {padded.shape} must be a padded image {expected[:2]} with at most one more axis"
+                f"`image` {image.shape} must be an image {sizes[0]}, or a padded one {sizes[1]}, "
+                "with at most one more axis"
             )
         count = min(len(out), len(self) - self._checked(first))
-        return cut_tiles(padded, self.starts[first : first + count], self.tile_size, out)
+        corners = self.starts[first : first + count]
+        if image.shape[:2] != sizes[1]:
+            corners = corners - self.border
+        return cut_tiles(image, corners, self.tile_size, out)

@@ -52,15 +52,15 @@ CHUNK = (
 
 
 @compiled
-def scan_spans(heatmap: np.ndarray, grow: np.float32, reach: int, spans: np.ndarray) -> tuple[int, int, int]:
-    """Write the spans of float32 `heatmap` [H, W] >= `grow` into `spans`, row by row.
+def scan_spans(band: np.ndarray, top: int, grow: np.float32, reach: int, spans: np.ndarray) -> tuple[int, int, int]:
+    """Write the spans >= `grow` of float32 `band` [n, W], rows of a heatmap from `top` on, into `spans`, in order.
 
-    Returns how many there are (those beyond the length of `spans` are only counted), and the place (y, x) of the first
-    NaN, or (-1, -1).
+    Returns how many there are (those beyond the length of `spans` are only counted), and the place (y, x) in the
+    heatmap of the first NaN, or (-1, -1).
     """
     count = 0
-    for y in range(heatmap.shape[0]):
-        row = heatmap[y]
+    for y in range(top, top + band.shape[0]):
+        row = band[y - top]
         x0, x_last, area_px, x_sum, score_sum, score_max, peak_x = 0, 0, 0, 0, 0.0, np.float32(0), 0
         for chunk_x0 in range(0, row.shape[0], CHUNK):
             chunk = row[chunk_x0 : chunk_x0 + CHUNK]

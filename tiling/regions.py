@@ -3,6 +3,7 @@
 import numpy as np
 
 from flawmap.tiling.region_kernels import REGION_DTYPE, SPAN_DTYPE, label_spans, rank_keys, reduce_spans, scan_spans
+from flawmap.tiling.threads import in_threads
 
 __all__ = ["REGION_DTYPE", "RegionScan", "TooManyRunsError", "find_regions"]
 
@@ -66,16 +67,23 @@ class RegionScan:
         rows = band.shape[0]
         if (self.height + rows) * self.width > 2**32:
             raise ValueError(f"`heatmap` {(self.height + rows, self.width)} must not have more than 2**32 pixels")
-        # Memory that is never written to is never taken: as many spans as there may be cost nothing.
-        room = min(max(0, self._max_runs - self._n_spans), rows * ((self.width + 1) // 2))
-        spans = np.empty(room, SPAN_DTYPE)
-        n_spans, nan_y, nan_x = scan_spans(np.ascontiguousarray(band), self._grow_score, self._reach, spans)
-        if nan_y >= 0:
-            raise ValueError(f"`heatmap` is NaN at pixel (y={self.height + nan_y}, x={nan_x})")
-        found = spans[:n_spans].copy()  # lets go of the rest
-        found["y"] += self.height
-        self._spans.append(found)
-        self._n_spans += n_spans
+        band = np.ascontiguousarray(band)
+        most = max(0, self._max_runs - self._n_spans)
+
+        def scan(part: int, parts: int) -> tuple[np.ndarray, int, int, int]:
+            begin, end = rows * part // parts, rows * (part + 1) // parts
+            # Memory that is never written to is never taken: as many spans as there may be cost nothing.
+            spans = np.empty(min(most, (end - begin) * ((self.width + 1) // 2)), SPAN_DTYPE)
+            n_spans, nan_y, nan_x = scan_spans(
+                band[begin:end], self.height + begin, self._grow_score, self._reach, spans
+            )
+            return spans[:n_spans].copy(), n_spans, nan_y, nan_x  # the copy lets go of the rest
+
+        for found, n_spans, nan_y, nan_x in in_threads(scan, band.nbytes):
+            if nan_y >= 0:
+                raise ValueError(f"`heatmap` is NaN at pixel (y={nan_y}, x={nan_x})")
+            self._spans.append(found)
+            self._n_spans += n_spans
         self.height += rows
 
     def regions(self) -> np.ndarray:

@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.strips.grid_band import GridBand
-from flawmap.tiling.tile_kernels import copy_owned
+from flawmap.tiling.threads import in_threads
+from flawmap.tiling.tile_kernels import copy_owned, copy_residual
+
+DTYPES = (np.uint8, np.uint16, np.float32)
 
 
 class Stitcher:
@@ -35,7 +38,7 @@ class Stitcher:
     ) -> None:
         self.grid = grid
         self._dtype = np.dtype(dtype)
-        if self._dtype not in (np.uint8, np.uint16, np.float32):
+        if self._dtype not in DTYPES:
             raise ValueError(f"`dtype` (={self._dtype}) must be uint8, uint16 or float32")
         self._pixel_shape = () if channels is None else (channels,)
         shape = (grid.height, grid.width, *self._pixel_shape)
@@ -62,7 +65,42 @@ class Stitcher:
         expected = (size, size, *self._pixel_shape)
         if tiles.shape[1:] != expected or tiles.dtype != self._dtype:
             raise ValueError(f"`tiles` ({tiles.shape} {tiles.dtype}) must be n tiles of {expected} {self._dtype}")
-        last = first + len(tiles)
+        rows = np.ascontiguousarray(tiles).view(self._element).reshape(len(tiles), size, -1)
+        image = self._image.view(self._element).reshape(self.grid.height, -1)
+        boxes = self._claim(first, len(tiles))
+        broken = in_threads(lambda part, parts: copy_owned(rows, boxes, image, part, parts), rows.nbytes)
+        self._finish(first, boxes, broken, self._elements_a_pixel)
+
+    def add_residual(self, first: int, tiles: np.ndarray, reconstructions: np.ndarray) -> None:
+        """As `add`, of a heatmap of residuals |tile - reconstruction|, of several channels the largest.
+
+        For a network that only reconstructs: nothing but the heatmap is written. `tiles` and `reconstructions`
+        [n, tile_size, tile_size(, C)], both uint8, uint16 or float32. Raises ValueError as `add` does.
+        """
+        size = self.grid.tile_size
+        if self._dtype != np.float32 or self._pixel_shape:
+            raise ValueError("residuals make a heatmap: float32, without channels")
+        if tiles.shape[1:3] != (size, size) or tiles.ndim not in (3, 4) or tiles.dtype not in DTYPES:
+            raise ValueError(
+                f"`tiles` ({tiles.shape} {tiles.dtype}) must be n tiles of {(size, size)} uint8, uint16 or float32"
+            )
+        if (reconstructions.shape, reconstructions.dtype) != (tiles.shape, tiles.dtype):
+            raise ValueError(
+                f"`reconstructions` ({reconstructions.shape} {reconstructions.dtype}) must be like `tiles` "
+                f"({tiles.shape} {tiles.dtype})"
+            )
+        channels = tiles.shape[3] if tiles.ndim == 4 else 1
+        shown, expected = (np.ascontiguousarray(a).reshape(len(a), size, -1) for a in (tiles, reconstructions))
+        boxes = self._claim(first, len(tiles))
+        broken = in_threads(
+            lambda part, parts: copy_residual(shown, expected, channels, boxes, self._image, part, parts),
+            2 * shown.nbytes,
+        )
+        self._finish(first, boxes, broken, 1)
+
+    def _claim(self, first: int, count: int) -> np.ndarray:
+        """The boxes of the tiles from `first` on, which from now on are this caller's to write."""
+        last = first + count
         if first < 0 or last > len(self.grid):
             raise ValueError(f"tiles {first}..{last - 1} must be in 0..{len(self.grid) - 1}, the tiles of this grid")
         with self._lock:
@@ -70,17 +108,26 @@ class Stitcher:
             if len(twice):
                 raise ValueError(f"tile {first + twice[0]} was added twice")
             self._claimed[first:last] = True
-        rows = np.ascontiguousarray(tiles).view(self._element).reshape(len(tiles), size, -1)
-        image = self._image.view(self._element).reshape(self.grid.height, -1)
-        k, y, x = copy_owned(rows, self._boxes[first:last], image)
-        if k >= 0:
-            self._raise_not_finite(first + k, y, x // self._elements_a_pixel, rows[k, y, x])
-        self._stitched[first:last] = True
+        boxes: np.ndarray = self._boxes[first:last]
+        return boxes
 
-    def _raise_not_finite(self, index: int, y: int, x: int, value: np.generic) -> None:
-        in_tile, in_image = self.grid.owned(index)
-        y, x = y - in_tile.y0 + in_image.y0, x - in_tile.x0 + in_image.x0
-        raise ValueError(f"tile {index} is {value} at pixel (y={y}, x={x}) of the image; it must be a finite number")
+    def _finish(self, first: int, boxes: np.ndarray, broken: list[tuple[int, int, int]], step: int) -> None:
+        """`broken`: of every thread, (k, y, x) of its first value that is not finite, in the tile plane, or -1.
+
+        x counts values, `step` of them a pixel.
+        """
+        for k, y, x in sorted(broken):
+            if k < 0:
+                continue
+            in_tile, in_image = self.grid.owned(first + k)
+            box = boxes[k]
+            # It was written before it was looked at.
+            value = self._image.reshape(self.grid.height, -1)[y - box[0] + box[4], x - box[1] + box[5]]
+            y, x = y - in_tile.y0 + in_image.y0, x // step - in_tile.x0 + in_image.x0
+            raise ValueError(
+                f"tile {first + k} is {value} at pixel (y={y}, x={x}) of the image; it must be a finite number"
+            )
+        self._stitched[first : first + len(boxes)] = True
 
     def result(self) -> np.ndarray:
         """The whole image [H, W(, C)], which is `out` where that was given; not a copy.
