@@ -23,6 +23,7 @@ from flawmap.export.bundle import (
     write_info,
 )
 from flawmap.export.classical_bundle import write_classical_bundle
+from flawmap.export.inference_form import InferenceForm, edge_reach, keeps_its_score
 from flawmap.export.model_card import model_card
 from flawmap.export.new_bundle import Written, image_sizes, new_bundle
 from flawmap.export.onnx_graph import write_onnx
@@ -33,6 +34,7 @@ from flawmap.training import checkpoint as checkpoints
 from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.checkpoint import Checkpoint
 from flawmap.training.classical.checkpoint import SUFFIX as CLASSICAL_SUFFIX
+from flawmap.training.repair_network import RepairNetwork
 from flawmap.training.suspicious import PICTURE as SUSPICIOUS_PICTURE
 from flawmap.training.suspicious import TABLE as SUSPICIOUS_TABLE
 from flawmap.training.tile_geometry import check_tile_settings, score_receptive_field, tile_overlap
@@ -95,13 +97,17 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
             "held_out_to_calibrate": [path.name for path in checkpoint.split.calibrate],
         },
     )
+    fast = keeps_its_score(model, tile, checkpoint.proof_tiles.shape[1])
     write_onnx(
         checkpoint,
         folder / MODEL,
         batch_size=batch_size,
         metadata={"flawmap": info.flawmap_version, "product": info.product, "network": info.network.model_dump()},
+        form=InferenceForm(model) if fast else None,
     )
-    parity = check_parity(model, folder / MODEL, checkpoint.proof_tiles, checkpoint.proof_context)
+    margin = edge_reach(model.network) if fast and isinstance(model.network, RepairNetwork) else 0
+    parity = check_parity(model, folder / MODEL, checkpoint.proof_tiles, checkpoint.proof_context, margin=margin)
+    info.provenance["form"] = "for inference" if fast else "as trained"
     info.provenance["parity"] = {
         "largest_score_difference": parity.largest_difference,
         "regions_compared": parity.n_regions,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from flawmap.tiling.whole_file import write_whole
 from flawmap.training.autoencoder import BottleneckAutoencoder
@@ -21,10 +22,18 @@ OPSET = 18
 EXAMPLE_STRIDES = 12  # side of the tile that the exporter traces, in network strides; any other size follows from it
 
 
-def write_onnx(checkpoint: Checkpoint, path: Path, *, batch_size: int | None, metadata: dict[str, Any]) -> None:
+def write_onnx(
+    checkpoint: Checkpoint,
+    path: Path,
+    *,
+    batch_size: int | None,
+    metadata: dict[str, Any],
+    form: nn.Module | None = None,
+) -> None:
     """Writes `path`, one file with the weights inside.
 
     Args:
+        form: what is written instead of the model of `checkpoint`: see `flawmap.export.inference_form`.
         batch_size: the only batch the graph takes, or None for any.
         metadata: JSON values, stored as strings in the model's metadata.
     """
@@ -47,7 +56,7 @@ def write_onnx(checkpoint: Checkpoint, path: Path, *, batch_size: int | None, me
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            checkpoint.model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
+            (form or checkpoint.model).to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
             tuple(examples),
             dynamo=True,
             opset_version=OPSET,

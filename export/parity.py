@@ -1,6 +1,6 @@
 """The parity gate: ONNX Runtime must say what torch says, on real tiles, or there is no bundle."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,20 @@ class Parity:
     largest_difference: float  # of a score
     largest_score: float
     n_regions: int
-    score: NDArray[np.float32]  # of ONNX Runtime: the golden answer
+    score: NDArray[np.float32]  # of ONNX Runtime, whole tiles: the golden answer
 
 
 def check_parity(
-    model: ScoringModel, onnx_path: Path, tiles: NDArray[np.generic], context: NDArray[np.generic] | None = None
+    model: ScoringModel,
+    onnx_path: Path,
+    tiles: NDArray[np.generic],
+    context: NDArray[np.generic] | None = None,
+    *,
+    margin: int = 0,
 ) -> Parity:
     """Scores `tiles` ([n, t, t] or [n, t, t, C], raw) both ways; `context` [n, t, t, C + 1] of an aligned product.
+
+    What lies within `margin` px of a tile's edge is not compared: see `flawmap.export.inference_form`.
 
     Raises:
         ParityError: scores differ by more than `TOLERANCE` (absolute, and relative above 1), reconstructions by more
@@ -54,7 +61,9 @@ def check_parity(
         pieces.append(session.run(["score", "reconstruction"], piece))
     exported_score = np.concatenate([p[0] for p in pieces])[: len(tiles)]
     exported_reconstruction = np.concatenate([p[1] for p in pieces])[: len(tiles)]
-    return compare(score, exported_score, reconstruction, exported_reconstruction)
+    inner = (slice(None), *(slice(margin, side - margin) for side in tiles.shape[1:3]))
+    parity = compare(score[inner], exported_score[inner], reconstruction[inner], exported_reconstruction[inner])
+    return replace(parity, score=exported_score)
 
 
 def compare(

@@ -1,0 +1,195 @@
+"""The trained repair network written again for speed: the same score, fewer passes over the pixels.
+
+A line pays for more than the convolutions. Reflecting the border of every layer copies every layer, and normalisation,
+pixel shuffle, smoothing and standardisation each read and write a float map as large as the tile. Here
+
+- borders are zeros, which a convolution pads by itself. What is padded reaches `edge_reach` px into a tile, and no
+  score of the heatmap is read from there: tiles overlap by more, and at the image's edge the reflected border is wider.
+- batch norm is folded into the convolution before it (Jacob et al., "Quantization and training of neural networks for
+  efficient integer-arithmetic-only inference", CVPR 2018, section 3.2).
+- mean, deviation, location, scale and weight of the evidence maps are folded into the first and the last weights.
+- the logit is smoothed, and the residual averaged, before the pixel shuffle: on four maps of half the size, which fill
+  a processor's vectors where one map does not.
+"""
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (torch's own convention)
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from flawmap.export.bundle import TileInfo
+from flawmap.tiling.context_map import SPREAD_STEPS
+from flawmap.training.repair_network import UNSHUFFLE, RepairNetwork, UNet
+from flawmap.training.scoring import LOGIT_FLOOR, LOGIT_REACH, REPAIR_BOXES, RESIDUAL_WEIGHT, ScoringModel
+
+PROVEN = 64  # px of a proof tile at least that the parity gate must see unaffected by the tile's edge
+PHASES = UNSHUFFLE**2
+
+
+def edge_reach(network: RepairNetwork) -> int:
+    """How many px into a tile what is padded at its edge is felt, at most.
+
+    Counted from the edge, in pixels of each level: two convolutions a level going down and one going up reach 2 and 1
+    far; pooling halves the distance and upsampling doubles it.
+    """
+    n_levels = len(network.unet.down)
+    down = [2]
+    for _ in range(n_levels - 1):
+        down.append(-(-down[-1] // 2) + 2)
+    felt = down[-1]
+    for distance in reversed(down[:-1]):
+        felt = max(2 * felt, distance) + 1
+    return UNSHUFFLE * felt + max(LOGIT_REACH, REPAIR_BOXES[-1] // 2)
+
+
+def keeps_its_score(model: ScoringModel, tile: TileInfo, proof_size: int) -> bool:
+    """Whether `InferenceForm` of `model` gives the heatmap that `model` gives, and proof tiles can show it."""
+    if not isinstance(model.network, RepairNetwork):
+        return False
+    reach = edge_reach(model.network)
+    return tile.border >= reach and tile.overlap >= 2 * reach and proof_size >= 2 * reach + PROVEN
+
+
+class InferenceForm(nn.Module):
+    """Raw tiles in, score and reconstruction out, as `ScoringModel` of a repair network, but for `edge_reach` px."""
+
+    mean: Tensor
+    smooth_y: Tensor
+    smooth_x: Tensor
+    shift: Tensor
+    box_y: Tensor
+    box_x: Tensor
+
+    def __init__(self, model: ScoringModel) -> None:
+        super().__init__()
+        assert isinstance(model.network, RepairNetwork) and REPAIR_BOXES == (3,)
+        self.n_channels = n = model.network.n_channels
+        self.dtype, self.full_scale = model.dtype, model.full_scale
+        std = model.std.flatten()
+        units = std
+        if model.network.n_context:  # of an aligned product: see `forward`
+            spread = (1.0 if model.full_scale is None else SPREAD_STEPS) * model.spread_unit
+            units = torch.cat([std, std, torch.tensor([spread])])
+        location, scale = (values.flatten().tolist() for values in (model.location, model.scale))
+        self.unet = _FoldedUNet(model.network.unet, units, std, scale[0])
+        # score = max((logit - l0) / s0, floor) + w (residual - l1) / s1: the constant of the second goes into the first
+        constant = -RESIDUAL_WEIGHT * location[1] / scale[1]
+        self.floor = LOGIT_FLOOR + constant
+        box = torch.full((REPAIR_BOXES[0],), 1 / REPAIR_BOXES[0])
+        buffers = {
+            "mean": model.mean,
+            "smooth_y": phase_filter(model.taps, axis=0),
+            "smooth_x": phase_filter(model.taps, axis=1),
+            "shift": torch.full((PHASES,), constant - location[0] / scale[0]),
+            "box_y": _for_channels(phase_filter(box, axis=0), torch.ones(n)),
+            "box_x": _for_channels(phase_filter(box, axis=1), RESIDUAL_WEIGHT / scale[1] / std),
+        }
+        for name, value in buffers.items():
+            self.register_buffer(name, value.detach().clone())
+        self.eval()
+
+    def forward(self, tiles: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `ScoringModel.forward`."""
+        mono = tiles.dim() == 3
+        raw = tiles.to(torch.float32)
+        # Of a mono image everything at full size has no channel axis: one of length 1 costs a processor its vectors.
+        x = (raw - self.mean.flatten()).unsqueeze(1) if mono else raw.permute(0, 3, 1, 2) - self.mean
+        if context is not None:  # the reference, and how far good images stray from it
+            shown = context.to(torch.float32).permute(0, 3, 1, 2)
+            x = torch.cat([x, shown[:, :-1] - self.mean, shown[:, -1:]], dim=1)
+        change, logit = self.unet(x)  # [N, 4 C, H/2, W/2] in grey levels, [N, 4, H/2, W/2]
+        logit = F.conv2d(logit, self.smooth_y, padding=_padding(self.smooth_y))
+        logit = F.conv2d(logit, self.smooth_x, self.shift, padding=_padding(self.smooth_x))
+        residual = F.conv2d(change, self.box_y, padding=_padding(self.box_y))
+        residual = F.conv2d(residual, self.box_x, padding=_padding(self.box_x)).abs()
+        if self.n_channels > 1:
+            residual = residual.view(-1, self.n_channels, PHASES, *residual.shape[2:]).amax(dim=1)
+        score = F.pixel_shuffle(logit.clamp(min=self.floor) + residual, UNSHUFFLE).squeeze(1)
+        change = F.pixel_shuffle(change, UNSHUFFLE)
+        restored = raw + (change.squeeze(1) if mono else change.permute(0, 2, 3, 1))
+        if self.full_scale is not None:
+            restored = restored.round().clamp(0.0, self.full_scale)
+        return score, restored.to(self.dtype)
+
+
+class _FoldedUNet(nn.Module):
+    """`UNet` without batch norm: its change in grey levels, its logit in `logit_scale`s.
+
+    `units`: of the input's channels, in which the trained network saw them; `std`: of the image's.
+    """
+
+    def __init__(self, unet: UNet, units: Tensor, std: Tensor, logit_scale: float) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(nn.Sequential(*map(_folded, cast(nn.Sequential, block))) for block in unet.down)
+        self.up = nn.ModuleList(map(_folded, unet.up))
+        self.project = nn.ModuleList(_convolution(layer.weight, layer.bias) for layer in map(_conv, unet.project))
+        with torch.no_grad():
+            first = _conv(cast(nn.Sequential, cast(nn.Sequential, self.down[0])[0])[0])
+            first.weight /= units.repeat_interleave(PHASES).view(1, -1, 1, 1)
+            grey = std.repeat_interleave(PHASES)
+            weight, bias, n = unet.last.weight, cast(Tensor, unet.last.bias), len(grey)
+            self.change = _convolution(weight[:n] * grey.view(-1, 1, 1, 1), bias[:n] * grey)
+            self.logit = _convolution(weight[n:] / logit_scale, bias[n:] / logit_scale)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[N, C, H, W], means taken off -> [N, 4 C, H/2, W/2], [N, 4, H/2, W/2]: before their pixel shuffle."""
+        x = F.pixel_unshuffle(x, UNSHUFFLE)
+        skips: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            x = block(x if level == 0 else F.max_pool2d(x, 2))
+            skips.append(x)
+        skips.pop()
+        for project, block in zip(self.project, self.up, strict=True):
+            x = block(F.interpolate(project(x), scale_factor=2.0, mode="nearest") + skips.pop())
+        return self.change(x), self.logit(x)
+
+
+def _folded(layer: nn.Module) -> nn.Sequential:
+    """Convolution, batch norm, activation -> convolution padded with zeros, activation."""
+    fused = fuse_conv_bn_eval(_conv(layer.convolution), cast(nn.BatchNorm2d, layer.norm))
+    return nn.Sequential(_convolution(fused.weight, fused.bias), nn.SiLU())
+
+
+def _conv(layer: object) -> nn.Conv2d:
+    assert isinstance(layer, nn.Conv2d)
+    return layer
+
+
+def _convolution(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """One with these weights [n_out, n_in, k, k], padded with zeros to the same size."""
+    assert bias is not None
+    n_out, n_in, kernel = weight.shape[:3]
+    layer = nn.Conv2d(n_in, n_out, kernel, padding=kernel // 2)
+    layer.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
+    return layer
+
+
+def phase_filter(taps: Tensor, axis: int) -> Tensor:
+    """A symmetric 1-D filter of the whole image as a convolution of its four phases.
+
+    `taps` float32 [2 r + 1] along `axis` (0: y, 1: x) -> weights [4, 4, k, 1] or [4, 4, 1, k], for phases in the order
+    of `torch.pixel_unshuffle`.
+    """
+    reach = len(taps) // 2
+    blocks = -(-reach // UNSHUFFLE)
+    line = torch.zeros(UNSHUFFLE, UNSHUFFLE, 2 * blocks + 1)  # [phase out, phase in, block]
+    for phase in range(UNSHUFFLE):
+        for offset, tap in enumerate(taps, start=phase - reach):
+            line[phase, offset % UNSHUFFLE, offset // UNSHUFFLE + blocks] += tap
+    same = torch.eye(UNSHUFFLE)  # the phase of the other axis stays
+    if axis == 0:
+        return torch.einsum("oik,pq->opiqk", line, same).reshape(PHASES, PHASES, -1, 1)
+    return torch.einsum("oik,pq->poqik", line, same).reshape(PHASES, PHASES, 1, -1)
+
+
+def _for_channels(weight: Tensor, gains: Tensor) -> Tensor:
+    """`weight` of `phase_filter` for every channel by itself, each times its gain: [4 C, 4 C, ky, kx]."""
+    blocks = torch.einsum("cd,oikl->codikl", torch.diag(gains), weight)
+    n = PHASES * len(gains)
+    return blocks.reshape(n, n, *weight.shape[2:])
+
+
+def _padding(weight: Tensor) -> tuple[int, int]:
+    return weight.shape[2] // 2, weight.shape[3] // 2
