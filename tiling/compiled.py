@@ -1,11 +1,15 @@
 """How flawmap compiles its kernels: numba, without the GIL, kept on disk between runs."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from numba import njit
+from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+log = logging.getLogger("flawmap")
 
 
 def compiled(function: Function) -> Function:
@@ -13,7 +17,7 @@ def compiled(function: Function) -> Function:
 
     numba keeps it in `NUMBA_CACHE_DIR` where that is set, else in `__pycache__` beside the source, else (a read-only
     installation) in the user's cache folder. Where none of them can be written to, numba refuses to import; flawmap
-    then compiles anew in every process (about two seconds) instead.
+    then compiles anew in every process (about two seconds) instead. Whoever waits for it is told (`_Announce`).
 
     Never `parallel=True`: beside torch it made a step fifty times slower, and numba's workqueue layer aborts the
     process when two Python threads enter it.
@@ -25,3 +29,29 @@ def compiled(function: Function) -> Function:
             raise
         kernel = njit(nogil=True)(function)
     return cast(Function, kernel)
+
+
+class _Announce(event.Listener):
+    """Says once in a process that it compiles, and whether the next one will, too; numba tells what the disk lacks."""
+
+    said = False
+
+    def on_start(self, started: event.Event) -> None:
+        kernel = started.data["dispatcher"]
+        if self.said or not str(kernel.py_func.__module__).startswith("flawmap."):
+            return
+        self.said = True
+        folder = kernel.stats.cache_path
+        if folder is None:
+            log.info(
+                "compiling for this machine takes some seconds, at every start: set NUMBA_CACHE_DIR to a folder that "
+                "can be written, and it is done once"
+            )
+        else:
+            log.info("compiling for this machine takes some seconds, at the first start only (kept in %s)", folder)
+
+    def on_end(self, ended: event.Event) -> None:
+        pass
+
+
+event.register("numba:compile", _Announce())  # type: ignore[no-untyped-call]
