@@ -7,6 +7,7 @@ many writers leave it 0.
 import struct
 
 from flawmap.tiling.image_header import UnreadableError, check_size
+from flawmap.tiling.tiff_pages import FileBytes
 
 SIGNATURE = b"BM"
 FILE_HEADER = 14  # bytes
@@ -15,20 +16,21 @@ PLAIN = (0, 3, 6)  # BI_RGB, BI_BITFIELDS, BI_ALPHABITFIELDS
 DEPTHS = (1, 4, 8, 16, 24, 32)
 
 
-def check_bmp(data: bytes) -> tuple[int, int]:
+def check_bmp(data: bytes | FileBytes) -> tuple[int, int]:
     """Width and height in px of a BMP file that is all there.
 
     Errors: UnreadableError for a file that is cut off, too large or run-length compressed (where a gap cannot be told
     from a skipped run).
     """
-    if len(data) < 34:
+    head = data[:34]
+    if len(head) < 34:
         raise UnreadableError("the file is cut off: its BMP header is not complete")
-    offset, header_length = struct.unpack_from("<II", data, 10)
+    offset, header_length = struct.unpack_from("<II", head, 10)
     if header_length == CORE_HEADER:
-        width, height, _, depth = struct.unpack_from("<HHHH", data, 18)
+        width, height, _, depth = struct.unpack_from("<HHHH", head, 18)
         compression = 0
     else:
-        width, height, _, depth, compression = struct.unpack_from("<iiHHI", data, 18)
+        width, height, _, depth, compression = struct.unpack_from("<iiHHI", head, 18)
     if offset < FILE_HEADER + header_length:
         raise UnreadableError(f"the BMP is damaged: its pixels cannot begin at byte {offset}, inside the header")
     height = abs(height)  # negative: the first row is the top one

@@ -73,7 +73,7 @@ def read_picture(path: Path, reading: Reading = AS_THEY_ARE) -> Picture:
     try:
         stored = _read_stored(path, reading)
         bits = significant_bits(stored, reading.bits)
-        return Picture(_supported(demosaiced(stored, reading.bayer)), bits)
+        return Picture(supported(demosaiced(stored, reading.bayer)), bits)
     except UnreadableError as error:
         raise ImageError(path, str(error)) from error
     except MemoryError as error:
@@ -82,7 +82,7 @@ def read_picture(path: Path, reading: Reading = AS_THEY_ARE) -> Picture:
 
 def _read_stored(path: Path, reading: Reading) -> Stored:
     file, page = split_page(path)
-    with _problems_of(path, file), _opened(file) as stream:
+    with problems_of(path, file), opened(file) as stream:
         if page is not None:  # of a long stack, not the rest of it
             data = FileBytes(stream)
             if data[:4] in tiff_file.SIGNATURES:
@@ -93,7 +93,7 @@ def _read_stored(path: Path, reading: Reading) -> Stored:
         raise UnreadableError("empty file (0 bytes)")
     if contents[:4] in tiff_file.SIGNATURES:
         return tiff_file.read_tiff(contents, reading)
-    stored = _decode(contents)
+    stored = decode(contents)
     if reading.pages == "channels":
         raise UnreadableError("not a TIFF: `image.pages` (=channels) needs TIFF files of 2 pages or more")
     return stored
@@ -132,7 +132,7 @@ def describe(image: Image) -> str:
 
 
 @contextmanager
-def _problems_of(path: Path, file: Path) -> Iterator[None]:
+def problems_of(path: Path, file: Path) -> Iterator[None]:
     """What the system says against reading `file`, as an ImageError about `path`."""
     try:
         yield
@@ -144,7 +144,8 @@ def _problems_of(path: Path, file: Path) -> Iterator[None]:
         raise ImageError(path, f"cannot be read: {error.strerror}") from error
 
 
-def _opened(file: Path) -> BinaryIO:
+def opened(file: Path) -> BinaryIO:
+    """The file, to be read. UnreadableError where it is no regular file, OSError of the system."""
     mode = file.stat().st_mode
     if stat.S_ISDIR(mode):
         raise UnreadableError("a folder, not an image file")
@@ -153,8 +154,8 @@ def _opened(file: Path) -> BinaryIO:
     return file.open("rb")
 
 
-def _decode(data: bytes) -> Stored:
-    """PNG, JPEG or BMP: checked for completeness, then decoded by OpenCV."""
+def decode(data: bytes) -> Stored:
+    """PNG, JPEG or BMP: checked for completeness, then decoded by OpenCV. UnreadableError for what is wrong."""
     mono: bool | None = None  # a BMP is what OpenCV makes of its palette
     if data.startswith(png_file.SIGNATURE):
         name, header = "PNG", png_file.check_png(data)
@@ -180,7 +181,11 @@ def _decode(data: bytes) -> Stored:
     return Stored(cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGB))
 
 
-def _supported(image: Image) -> Image:
+def supported(image: Image, *, top: int = 0) -> Image:
+    """`image` in a dtype that flawmap works with, C-contiguous; row 0 is row `top` of the picture.
+
+    Errors: UnreadableError for another dtype, and for NaN or infinity.
+    """
     if image.dtype == np.float64:
         with np.errstate(over="ignore"):  # becomes infinite, which is refused below
             image = image.astype(np.float32)
@@ -193,7 +198,7 @@ def _supported(image: Image) -> Image:
         if not finite.all():
             y, x = np.argwhere(~finite)[0][:2]
             n_bad = finite.size - int(np.count_nonzero(finite))
-            raise UnreadableError(f"{n_bad} values are NaN or infinite, the first at x={x}, y={y}")
+            raise UnreadableError(f"{n_bad} values are NaN or infinite, the first at x={x}, y={y + top}")
     return np.ascontiguousarray(image, image.dtype.newbyteorder("="))
 
 

@@ -8,6 +8,7 @@ import re
 import struct
 
 from flawmap.tiling.image_header import ImageHeader, UnreadableError, check_amount, check_size
+from flawmap.tiling.tiff_pages import FileBytes
 
 SIGNATURE = b"\xff\xd8\xff"
 END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
@@ -15,6 +16,7 @@ FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # SOF0..SOF15; the three are
 STANDALONE = {0x01, *range(0xD0, 0xD8)}  # without a length
 # In a scan 0xFF is followed by 0x00 (stuffing), a restart marker or more 0xFF (fill); anything else ends the scan.
 SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+SEGMENT_START = 32  # bytes that hold a marker, the fill before it and a frame's header
 PIXELS_PER_BYTE = 512  # at least one bit for each block of 8x8
 CUT_OFF = "the file is cut off: the JPEG end marker is missing"
 
@@ -49,6 +51,25 @@ def check_jpeg(data: bytes) -> ImageHeader:
                 raise UnreadableError(CUT_OFF)
             scanned += end.start() - position
             position = end.start()
+
+
+def frame_header(data: bytes | FileBytes) -> ImageHeader:
+    """Header of a JPEG file, of which only the segments up to its first frame are looked at. UnreadableError."""
+    position = 2
+    while True:
+        part = data[position : position + SEGMENT_START]
+        marker, start = _next_marker(part, 0)
+        if marker in (END_OF_IMAGE, START_OF_SCAN):
+            raise UnreadableError("the JPEG is damaged: its picture begins before its header")
+        if marker in STANDALONE:
+            position += start
+            continue
+        if start + 2 > len(part):
+            raise UnreadableError(CUT_OFF)
+        (length,) = struct.unpack_from(">H", part, start)
+        if marker in FRAMES:
+            return _frame_header(part, start, length)
+        position += start + length
 
 
 def _next_marker(data: bytes, position: int) -> tuple[int, int]:

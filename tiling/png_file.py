@@ -38,7 +38,7 @@ def check_png(data: bytes) -> ImageHeader:
         if kind in CRITICAL and zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise UnreadableError(f"the PNG is damaged: wrong checksum of its {kind.decode()} chunk at byte {position}")
         if header is None:
-            header, bits_per_pixel = _image_header(kind, bytes(body))
+            header, bits_per_pixel = read_header(kind, bytes(body))
         elif kind == b"acTL" and length == 8 and int.from_bytes(body[:4], "big") > 1:
             raise UnreadableError(f"an animated PNG with {int.from_bytes(body[:4], 'big')} pictures; one is needed")
         elif kind == b"IDAT":
@@ -50,8 +50,8 @@ def check_png(data: bytes) -> ImageHeader:
         position = end
 
 
-def _image_header(kind: bytes, body: bytes) -> tuple[ImageHeader, int]:
-    """Size and kind of the picture, and its bits per pixel."""
+def read_header(kind: bytes, body: bytes) -> tuple[ImageHeader, int]:
+    """Size and kind of the picture, and its bits per pixel, by the first chunk. UnreadableError for no header."""
     if kind != b"IHDR" or len(body) != 13:
         raise UnreadableError("the PNG is damaged: it does not begin with its IHDR chunk")
     width, height, depth, colour_type = struct.unpack_from(">IIBB", body)
