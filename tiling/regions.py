@@ -1,8 +1,13 @@
 """Where a heatmap rises above what good images show: connected regions, with what a report needs to know of each."""
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from flawmap.tiling.region_kernels import REGION_DTYPE, SPAN_DTYPE, label_spans, rank_keys, reduce_spans, scan_spans
+from flawmap.tiling.region_shapes import TracedRegions
+from flawmap.tiling.shape_kernels import contrast_sums
 from flawmap.tiling.threads import in_threads
 
 __all__ = ["REGION_DTYPE", "RegionScan", "TooManyRunsError", "find_regions"]
@@ -58,10 +63,14 @@ class RegionScan:
         with np.errstate(over="ignore"):  # a threshold beyond float32 is infinite there: found nowhere below infinity
             self._grow_score, self._seed_score = np.float32(grow), np.float32(seed)
         self._spans: list[np.ndarray] = []
+        self._contrast_sums: list[NDArray[np.float64]] = []
         self._n_spans = 0
 
-    def add(self, band: np.ndarray) -> None:
-        """The next rows of the heatmap, float32 [n, width]. ValueError for NaN, named in the image plane."""
+    def add(self, band: np.ndarray, levels: tuple[NDArray[Any], NDArray[Any]] | None = None) -> None:
+        """The next rows of the heatmap, float32 [n, width]. ValueError for NaN, named in the image plane.
+
+        `levels`: the same rows of image and reconstruction, each [n, width] or [n, width, C], for the contrast.
+        """
         if band.ndim != 2 or band.dtype != np.float32 or band.shape[1] != self.width:
             raise ValueError(f"`band` ({band.shape} {band.dtype}) must be float32 [n, {self.width}]")
         rows = band.shape[0]
@@ -83,11 +92,33 @@ class RegionScan:
             if nan_y >= 0:
                 raise ValueError(f"`heatmap` is NaN at pixel (y={nan_y}, x={nan_x})")
             self._spans.append(found)
+            self._contrast_sums.append(self._contrast(found, band, levels))
             self._n_spans += n_spans
         self.height += rows
 
     def regions(self) -> np.ndarray:
         """The regions of all bands. TooManyRunsError as of `find_regions`."""
+        return self._regions()[0]
+
+    def traced(self) -> TracedRegions:
+        """The same with their pixels. TooManyRunsError as of `find_regions`."""
+        regions, spans, places = self._regions()
+        contrasts = np.concatenate([*self._contrast_sums, np.zeros(0)])
+        kept = np.flatnonzero(places >= 0)
+        order = kept[np.argsort(places[kept], kind="stable")]  # row by row within a region, as they came
+        begins = np.searchsorted(places[order], np.arange(len(regions) + 1))
+        return TracedRegions(regions, spans[order], begins, contrasts[order])
+
+    def _contrast(
+        self, spans: np.ndarray, band: np.ndarray, levels: tuple[NDArray[Any], NDArray[Any]] | None
+    ) -> NDArray[np.float64]:
+        if levels is None:
+            return np.full(len(spans), np.nan)
+        image, reconstruction = (pixels.reshape(*band.shape, -1) for pixels in levels)
+        return contrast_sums(spans, self.height, band, self._grow_score, image, reconstruction)
+
+    def _regions(self) -> tuple[np.ndarray, np.ndarray, NDArray[np.int32]]:
+        """(regions, spans of all bands, the region that each of these belongs to, -1 for none)."""
         if self._n_spans > self._max_runs:
             raise TooManyRunsError(
                 f"the heatmap has {self._n_spans} runs of pixels >= `grow` (={self._grow}), more than `max_runs` "
@@ -102,7 +133,7 @@ class RegionScan:
         place = np.full(n_regions, -1, np.int32)
         place[order] = np.arange(len(order))
         reduce_spans(spans, place[labels], regions)
-        return regions
+        return regions, spans, place[labels]
 
 
 def _argsort(score: np.ndarray, position: np.ndarray) -> np.ndarray:
