@@ -14,6 +14,7 @@ from flawmap.export.rules_record import Rules
 from flawmap.export.where_record import Where
 from flawmap.tiling.physical_size import PixelSize, parse_length
 from flawmap.tiling.settings_file import check_settings, read_settings
+from flawmap.tiling.stated_pixel_size import stated_pixel_size
 
 
 def parse_pixel_size(given: Any) -> PixelSize | Literal["image"]:
@@ -52,6 +53,10 @@ class Part(BaseModel):
     pixel_size: PixelSizeSetting | None = None
     where: Where = Field(default_factory=Where)
     rules: Rules = Field(default_factory=Rules)
+
+    def stated_by(self, path: Path) -> PixelSize | None:
+        """What the image file `path` says a pixel covers; None where the part does not leave it to the files."""
+        return stated_pixel_size(path) if self.pixel_size == "image" else None
 
     @model_validator(mode="after")
     def _measurable(self) -> "Part":

@@ -3,10 +3,15 @@
 Heatmaps may come in bands of rows: the answer is that of the whole heatmap, bit for bit, wherever it was cut.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.region_kernels import SPAN_DTYPE
+from flawmap.tiling.region_shapes import TracedRegions
 from flawmap.tiling.regions import REGION_DTYPE, RegionScan, TooManyRunsError
 
 Heatmap = NDArray[np.float32]
@@ -16,11 +21,13 @@ CANDIDATES_MAX = 300  # of one image
 ROWS_AT_ONCE = 256  # copied, where every row of a heatmap has a hit
 
 
-def find_defects(heatmap: Heatmap, thresholds: Thresholds) -> tuple[NDArray[np.void], NDArray[np.void]]:
-    """What `DefectScan` finds in a heatmap (float32 [H, W]) that is there as a whole."""
-    scan = DefectScan(heatmap.shape[1], thresholds)
-    scan.add(heatmap)
-    return scan.result()
+@dataclass(frozen=True)
+class Found:
+    """What a heatmap shows, before anybody decides what it means."""
+
+    traced: TracedRegions  # that reach `candidate`, as far as `grow`, the highest first
+    told_apart: bool  # False: hits everywhere, and one region around everything at or above `review`
+    peak: float  # highest score of the heatmap
 
 
 class DefectScan:
@@ -35,32 +42,26 @@ class DefectScan:
         )
         self._around_all = _OneRegion(width, thresholds.review)
 
-    def add(self, band: Heatmap) -> None:
-        """The next rows, float32 [n, width]; ValueError for NaN."""
+    def add(self, band: Heatmap, levels: tuple[NDArray[Any], NDArray[Any]] | None = None) -> None:
+        """The next rows, float32 [n, width]; ValueError for NaN. `levels`: see `RegionScan.add`."""
         top = self._scan.height
-        self._scan.add(band)
+        self._scan.add(band, levels)
         row_peaks = band.max(axis=1)
         self.peak = max(self.peak, float(row_peaks.max()))
         rows = np.flatnonzero(row_peaks >= np.float32(self._thresholds.review))
         for first in range(0, len(rows), ROWS_AT_ONCE):
             self._around_all.add(band, rows[first : first + ROWS_AT_ONCE], top)
 
-    def result(self) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Regions, REGION_DTYPE [k], and candidates, REGION_DTYPE [m <= CANDIDATES_MAX], the most severe first in both.
-
-        A region is where the heatmap reaches `review`, as far as `grow`; a candidate only `candidate`.
+    def result(self) -> Found:
+        """Regions are those that reach `review`, candidates the others.
 
         A heatmap so full of hits that regions would take minutes to tell apart gives one region around everything at
         or above `review`, and no candidate: such a part is NG, and what is wrong with it needs no list.
         """
         try:
-            found = self._scan.regions()
+            return Found(self._scan.traced(), True, self.peak)
         except TooManyRunsError:
-            return self._around_all.region(), np.zeros(0, REGION_DTYPE)
-        # How far a region reaches does not depend on its seed: those from `review` on are what that seed alone would
-        # find.
-        n_regions = int(np.count_nonzero(found["score_max"] >= np.float32(self._thresholds.review)))
-        return found[:n_regions], found[n_regions : n_regions + CANDIDATES_MAX]
+            return Found(self._around_all.traced(), False, self.peak)
 
 
 class _OneRegion:
@@ -86,7 +87,17 @@ class _OneRegion:
         if scores[y, x] > self._peak[0]:
             self._peak = scores[y, x], int(rows[y]) + top, x
 
-    def region(self) -> NDArray[np.void]:
+    def traced(self) -> TracedRegions:
+        """The one region as if it filled its box, or none where nothing was hit."""
+        region = self._region()
+        spans = np.zeros(int((region["y1"] - region["y0"]).sum()), SPAN_DTYPE)
+        if len(region):
+            spans["y"] = np.arange(region["y0"][0], region["y1"][0])
+            spans["x0"], spans["x1"] = region["x0"][0], region["x1"][0]
+        begins = np.array([0, len(spans)][: len(region) + 1], np.int64)
+        return TracedRegions(region, spans, begins, np.full(len(spans), np.nan))
+
+    def _region(self) -> NDArray[np.void]:
         """REGION_DTYPE [1], or [0] where nothing was hit."""
         if not self._rows:
             return np.zeros(0, REGION_DTYPE)

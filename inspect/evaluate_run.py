@@ -183,4 +183,5 @@ def _nearest(defect: DefectOutcome) -> str:
     if nearest is None:
         return "nothing in this image came near a region"
     what = f"severity {nearest.severity:.2f}, score {nearest.score:.4g}"
+    what += f", decided by the rule `{nearest.rule}`" if nearest.rule else ""
     return what if nearest.gap_px <= NEAR else f"nothing near it; the nearest, {nearest.gap_px} px away: {what}"

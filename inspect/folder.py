@@ -165,7 +165,7 @@ def _model(one: Assigned) -> int:
 
 
 def _in_words(record: ImageRecord) -> str:
-    n = len(record.regions)
+    n = record.n_regions
     return f"{record.verdict}, {n} region{'' if n == 1 else 's'}"
 
 
@@ -173,14 +173,15 @@ def conclude(
     run_dir: Path, run: RunInfo, images: Sequence[Assigned], state: Literal["finished", "interrupted"]
 ) -> RunInfo:
     """Writes the tables, run.json and the page from the records there are."""
-    counts = Counter(dict.fromkeys(("images", "regions", *get_args(Verdict)), 0))
+    counts = Counter(dict.fromkeys(("images", "regions", "dropped", *get_args(Verdict)), 0))
     stages: dict[str, list[float]] = defaultdict(list)
     parts = None if run.recipe is None else Parts(run.recipe)
     recorded = set()
 
     def counted() -> Iterator[ImageRecord]:
         for record in _records(run_dir, images):
-            counts.update({"images": 1, "regions": len(record.regions), record.verdict: 1})
+            counts.update({"images": 1, "regions": record.n_regions, record.verdict: 1})
+            counts["dropped"] += len(record.regions) - record.n_regions
             if record.verdict != "ERROR":
                 for stage, milliseconds in record.milliseconds.items():
                     stages[stage].append(milliseconds)

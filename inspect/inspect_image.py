@@ -11,7 +11,7 @@ from pathlib import Path
 from flawmap.inspect.input_images import InputImage
 from flawmap.inspect.pipeline import Inspection, Pipeline, Scored
 from flawmap.inspect.read_ahead import Decoded, Image, source_of
-from flawmap.inspect.records import AlignmentRecord, CandidateRecord, ImageRecord, RegionRecord
+from flawmap.inspect.records import AlignmentRecord, CandidateRecord, ImageRecord, PixelSizeRecord, RegionRecord
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
 from flawmap.inspect.run_folder import writing
 from flawmap.inspect.thresholds import Thresholds
@@ -48,7 +48,8 @@ def judge_image(
     decoded, error = image.decoded, image.error
     try:
         if image.scored is not None and decoded.image is not None:
-            inspection = pipeline.judge(image.scored)
+            stated = pipeline.info.part.stated_by(decoded.entry.path)
+            inspection = pipeline.judge(image.scored, decoded.image, stated)
             return _record(run_dir, decoded, decoded.image, inspection, thresholds, heatmaps)
     except InspectionStoppedError:
         raise
@@ -67,7 +68,7 @@ def _record(
     heatmaps: bool,
 ) -> ImageRecord:
     name = decoded.entry.name
-    regions = region_records(inspection, thresholds)
+    regions = region_records(inspection)
     start = time.perf_counter()
     with writing(run_dir):
         overlay, pictures = write_pictures(
@@ -96,13 +97,14 @@ def _record(
         overlay=overlay,
         source=decoded.source,
         alignment=_alignment_record(inspection),
+        pixel_size=_pixel_size_record(inspection),
         regions=regions,
         candidates=_candidate_records(inspection, thresholds),
     )
 
 
-def region_records(inspection: Inspection, thresholds: Thresholds) -> list[RegionRecord]:
-    """The regions of an inspection, numbered from 1, the most severe first."""
+def region_records(inspection: Inspection) -> list[RegionRecord]:
+    """The regions of an inspection, numbered from 1, the worst first, what rules dropped last."""
     return [
         RegionRecord(
             region=number,
@@ -116,10 +118,10 @@ def region_records(inspection: Inspection, thresholds: Thresholds) -> list[Regio
             score_max=float(region["score_max"]),
             score_mean=float(region["score_mean"]),
             severity=float(severity),
-            verdict=thresholds.verdict(float(region["score_max"])),
+            **fields,
         )
-        for number, (region, severity) in enumerate(
-            zip(inspection.regions, inspection.severities, strict=True), start=1
+        for number, (region, severity, fields) in enumerate(
+            zip(inspection.regions, inspection.severities, inspection.found.record_fields(), strict=True), start=1
         )
     ]
 
@@ -131,8 +133,13 @@ def _alignment_record(inspection: Inspection) -> AlignmentRecord | None:
     return AlignmentRecord(shift_x_px=pose.dx, shift_y_px=pose.dy, angle_degrees=pose.angle, quality=pose.quality)
 
 
+def _pixel_size_record(inspection: Inspection) -> PixelSizeRecord | None:
+    size = inspection.pixel_size
+    return None if size is None else PixelSizeRecord(x_um=size.x_um, y_um=size.y_um)
+
+
 def _candidate_records(inspection: Inspection, thresholds: Thresholds) -> list[CandidateRecord]:
-    found = inspection.candidates
+    found, below = inspection.candidates, inspection.below
     return [
         CandidateRecord(
             x_min=int(candidate["x0"]),
@@ -141,8 +148,12 @@ def _candidate_records(inspection: Inspection, thresholds: Thresholds) -> list[C
             y_max=int(candidate["y1"]),
             score_max=float(candidate["score_max"]),
             severity=float(severity),
+            rule=str(rule),
+            rule_verdict=verdict if rule else None,
         )
-        for candidate, severity in zip(found, thresholds.severities(found["score_max"]), strict=True)
+        for candidate, severity, rule, verdict in zip(
+            found, thresholds.severities(found["score_max"]), below.rules, below.verdicts, strict=True
+        )
     ]
 
 

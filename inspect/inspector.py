@@ -23,6 +23,7 @@ from flawmap.inspect.scorers import open_scorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.physical_size import PixelSize
 
 Image = NDArray[Any]
 
@@ -70,23 +71,25 @@ class Inspector:
         self._pipeline = Pipeline(sound, scorer, self.thresholds)
         self._turn = threading.Lock()
 
-    def inspect(self, image: Image) -> Result:
+    def inspect(self, image: Image, *, pixel_size: PixelSize | None = None) -> Result:
         """Inspects `image`: [H, W], [H, W, 1] or [H, W, 3] in RGB order, any size, of the bundle's dtype.
 
-        The array is only read, and may be a view (a crop, a camera's buffer, the other byte order).
+        The array is only read, and may be a view (a crop, a camera's buffer, the other byte order). `pixel_size`: what
+        a pixel covers, which counts where the bundle's part description says `pixel_size: image`.
 
         Raises ImageError (`reason` says it in one line) for an image of another kind than the bundle's, an empty one,
-        one that holds NaN, or one in which an aligned product cannot be found.
+        one that holds NaN, one in which an aligned product cannot be found, or one without a pixel size where rules
+        need it.
         """
         pixels = _plain(image)
         prepared = self._pipeline.prepare(pixels)
         with self._turn:
             scored = self._pipeline.score(prepared)
-        found = self._pipeline.judge(scored)
+        found = self._pipeline.judge(scored, pixels, pixel_size)
         return Result(
             verdict=found.verdict,
             severity=found.severity,
-            regions=region_records(found, self.thresholds),
+            regions=region_records(found),
             heatmap=found.heatmap,
             reconstruction=found.reconstruction,
             milliseconds=found.milliseconds,
@@ -94,7 +97,7 @@ class Inspector:
 
     def inspect_file(self, path: Path | str) -> Result:
         """The same for an image file (PNG, BMP, JPEG, TIFF); ImageError also for one that cannot be read."""
-        return self.inspect(read_image(Path(path)))
+        return self.inspect(read_image(Path(path)), pixel_size=self.info.part.stated_by(Path(path)))
 
 
 def _plain(image: Image) -> Image:

@@ -18,12 +18,15 @@ from flawmap.inspect.alignment import Aligner
 from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.defects import DefectScan
 from flawmap.inspect.records import Verdict
+from flawmap.inspect.rules.findings import Findings
+from flawmap.inspect.rules.judge import Judge
 from flawmap.inspect.scorers import Scorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.inspect.tile_loop import Stopwatch, TiledImage, TileLoop
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe
+from flawmap.tiling.physical_size import PixelSize
 from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.shrink import enlarge, shrink
 from flawmap.tiling.stitch import Stitcher
@@ -38,13 +41,24 @@ class Inspection:
 
     heatmap: Heatmap  # [H, W]
     reconstruction: Image  # the image's shape and dtype: what the network holds for good
-    regions: NDArray[np.void]  # REGION_DTYPE [k], the most severe first
+    found: Findings  # [k], the worst first; those that rules dropped, last
     severities: NDArray[np.float64]  # [k]
-    candidates: NDArray[np.void]  # REGION_DTYPE [m <= CANDIDATES_MAX]: too low for a region, the highest first
-    severity: float  # of the highest score, whether or not it makes a region; the calibration's floor at the least
+    below: Findings  # [m <= CANDIDATES_MAX], candidates: too low for a region, the highest first
+    severity: float  # of the highest score that no rule drops, whether or not it makes a region
     verdict: Verdict
+    pixel_size: PixelSize | None  # what a pixel covers, as far as it is known
     milliseconds: dict[str, float]  # align, cut, score, stitch, regions
     pose: Pose | None  # where an aligned product lies in the image
+
+    @property
+    def regions(self) -> NDArray[np.void]:
+        """REGION_DTYPE [k]."""
+        return self.found.regions
+
+    @property
+    def candidates(self) -> NDArray[np.void]:
+        """REGION_DTYPE [m]."""
+        return self.below.regions
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,7 @@ class Pipeline:
         self.scorer = scorer
         self.thresholds = thresholds
         self.aligner = Aligner(bundle) if bundle.info.alignment else None
+        self._judge = None if thresholds is None else Judge(bundle.info.part, thresholds)
         self._tiles = TileLoop(scorer)
 
     def heatmap(self, image: Image) -> tuple[Heatmap, Image]:
@@ -89,15 +104,18 @@ class Pipeline:
         scored = self.score(self.prepare(image))
         return scored.heatmap, scored.reconstruction
 
-    def inspect(self, image: Image, *, recycle: Inspection | None = None) -> Inspection:
+    def inspect(
+        self, image: Image, *, recycle: Inspection | None = None, stated: PixelSize | None = None
+    ) -> Inspection:
         """Everything the product says about `image` ([H, W] or [H, W, 3] in the bundle's dtype).
 
         `recycle`: an earlier inspection that the caller is done with; its arrays are written over where they fit, which
-        keeps a folder of equal images from allocating a heatmap each. Without it all arrays are new.
+        keeps a folder of equal images from allocating a heatmap each. Without it all arrays are new. `stated`: what the
+        image's file says a pixel covers.
 
         Raises ImageError for an image of another kind than the bundle's, ValueError for a score that is not finite.
         """
-        return self.judge(self.score(self.prepare(image), recycle=recycle))
+        return self.judge(self.score(self.prepare(image), recycle=recycle), image, stated)
 
     def prepare(self, image: Image) -> Prepared:
         """`image` ([H, W] or [H, W, 3] in the bundle's dtype), shrunk and aligned where the bundle says so.
@@ -128,25 +146,30 @@ class Pipeline:
                 reconstruction = enlarge(small[1], prepared.shape, recycle.reconstruction if recycle else None)
         return Scored(heatmap, reconstruction, prepared.pose, watch.milliseconds)
 
-    def judge(self, scored: Scored) -> Inspection:
-        """Regions and verdict; the arrays of `scored` go over to the inspection, the border of its heatmap lowered."""
-        if self.thresholds is None:
+    def judge(self, scored: Scored, image: Image, stated: PixelSize | None = None) -> Inspection:
+        """Regions and verdict; the arrays of `scored` go over to the inspection, the border of its heatmap lowered.
+
+        `image` as it came to `prepare`, `stated` as in `inspect`. ImageError where a rule needs the size of a pixel
+        that nobody states.
+        """
+        if self.thresholds is None or self._judge is None:
             raise ValueError("`thresholds` are needed to inspect: this pipeline was made for heatmaps only")
         watch = Stopwatch(scored.milliseconds)
         heatmap = scored.heatmap
         with watch("regions"):
             lower_border(heatmap, self.thresholds.calibration.border)
             scan = DefectScan(heatmap.shape[1], self.thresholds)
-            scan.add(heatmap)
-            regions, candidates = scan.result()
+            scan.add(heatmap, (image, scored.reconstruction))
+            judged = self._judge.judge(scan.result(), stated)
         return Inspection(
             heatmap=heatmap,
             reconstruction=scored.reconstruction,
-            regions=regions,
-            severities=self.thresholds.severities(regions["score_max"]),
-            candidates=candidates,
-            severity=float(self.thresholds.severities(np.asarray(scan.peak, np.float32))),
-            verdict=self.thresholds.verdict(scan.peak),
+            found=judged.regions,
+            severities=self.thresholds.severities(judged.regions.regions["score_max"]),
+            below=judged.candidates,
+            severity=float(self.thresholds.severities(np.asarray(judged.peak, np.float32))),
+            verdict=judged.verdict,
+            pixel_size=judged.pixel_size,
             milliseconds=watch.milliseconds,
             pose=scored.pose,
         )

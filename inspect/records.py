@@ -29,6 +29,22 @@ class RegionRecord(BaseModel):
     severity: float  # -log10(expected false regions an image at this score): 2 is seen once in a hundred good images
     verdict: Verdict
     picture: str | None = None  # crop, heat and reconstruction side by side, relative to the run folder
+    # Measured as docs/rules.md says; None where it is not known.
+    length_px: float | None = None
+    width_px: float | None = None
+    elongation: float | None = None
+    contrast: float | None = None  # levels of the image; below 0 it is darker than the reconstruction
+    area_mm2: float | None = None
+    length_mm: float | None = None
+    width_mm: float | None = None
+    fragments: int = 1  # so many were joined
+    defect_class: str = ""
+    rule: str = ""  # that decided the verdict; empty: severity did
+
+    @property
+    def dropped(self) -> bool:
+        """Whether a rule made it OK: it is shown, and counts for nothing."""
+        return self.verdict == "OK"
 
 
 class CandidateRecord(BaseModel):
@@ -42,6 +58,8 @@ class CandidateRecord(BaseModel):
     y_max: int
     score_max: float
     severity: float
+    rule: str = ""  # that would decide if it were a region...
+    rule_verdict: Verdict | None = None  # ...and how
 
 
 class SourceFile(BaseModel):
@@ -51,6 +69,15 @@ class SourceFile(BaseModel):
 
     size_bytes: int
     modified_ns: int
+
+
+class PixelSizeRecord(BaseModel):
+    """What a pixel covers on the part."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    x_um: float
+    y_um: float
 
 
 class AlignmentRecord(BaseModel):
@@ -71,7 +98,7 @@ class ImageRecord(BaseModel):
 
     image: str  # path relative to the folder given, with forward slashes
     verdict: Verdict
-    severity: float  # of the highest score: the worst region's, or how near an OK image came to one
+    severity: float  # of the highest score that counts: a region's, or how near an OK image came to one
     width: int
     height: int
     milliseconds: dict[str, float]  # by stage
@@ -80,12 +107,18 @@ class ImageRecord(BaseModel):
     overlay: str | None = None  # the whole picture with its regions, relative to the run folder
     source: SourceFile
     alignment: AlignmentRecord | None = None
-    regions: list[RegionRecord]
+    pixel_size: PixelSizeRecord | None = None  # where it is known
+    regions: list[RegionRecord]  # the worst first; what rules dropped, last
     candidates: list[CandidateRecord] = []  # the highest first, at most `defects.CANDIDATES_MAX`
     # Of a run with a recipe; empty where the image's name does not tell.
     part: str = ""
     camera: str = ""
     model: int | None = None  # place in `RunInfo.recipe.models` of the one that inspected it
+
+    @property
+    def n_regions(self) -> int:
+        """Those that count."""
+        return sum(not region.dropped for region in self.regions)
 
 
 class ModelInfo(BaseModel):
@@ -133,7 +166,7 @@ class RunInfo(BaseModel):
     calibration_note: str = ""  # said where too few good images vouch for the false-alarm rate
     settings: dict[str, Any]
     thresholds: dict[str, float]  # grow, candidate, review, ng: scores; severity_review, severity_ng; none by a recipe
-    counts: dict[str, int]  # by verdict, and `images`, `regions`
+    counts: dict[str, int]  # by verdict, and `images`, `regions`, `dropped` by rules
     milliseconds_median: dict[str, float]  # by stage, over the inspected images
     peak_memory_mib: float | None = None
     recipe: RecipeInfo | None = None

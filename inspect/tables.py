@@ -12,8 +12,12 @@ IMAGE_COLUMNS = ("image", "verdict", "severity", "n_regions", "width", "height",
 REGION_COLUMNS = (
     "image", "region", "x_min", "y_min", "x_max", "y_max", "centroid_x", "centroid_y",
     "area_px", "score_max", "score_mean", "severity", "verdict",
+    "length_px", "width_px", "elongation", "contrast", "area_mm2", "length_mm", "width_mm",
+    "fragments", "defect_class", "rule",
 )  # fmt: skip
 
+
+MEASURES = REGION_COLUMNS[REGION_COLUMNS.index("length_px") : REGION_COLUMNS.index("fragments")]
 
 PART_COLUMNS = ("part", "camera")  # of both tables, behind the others, where a recipe was given
 
@@ -23,8 +27,8 @@ def write_tables(run_dir: Path, records: Iterable[ImageRecord], *, with_parts: b
 
     `with_parts`: with the columns that a recipe adds.
 
-    Severities have 3 decimals, scores 6 digits, centroids 2 decimals, milliseconds (all stages of one image) 1. An
-    image that could not be inspected has no severity.
+    Severities have 3 decimals, scores and measures 6 digits, centroids 2 decimals, milliseconds (all stages of one
+    image) 1. An image that could not be inspected has no severity, a measure that is not known is empty.
     """
     with (
         write_whole(run_dir / IMAGES_TABLE) as images_path,
@@ -46,7 +50,7 @@ def _image_row(record: ImageRecord) -> list[object]:
         record.image,
         record.verdict,
         "" if record.verdict == "ERROR" else _decimals(record.severity, 3),
-        len(record.regions),
+        record.n_regions,
         record.width,
         record.height,
         _decimals(record.milliseconds.get("total", 0.0), 1),
@@ -70,7 +74,15 @@ def _region_rows(record: ImageRecord) -> Iterable[list[object]]:
             f"{region.score_mean:.6g}",
             _decimals(region.severity, 3),
             region.verdict,
+            *(_digits(getattr(region, name)) for name in MEASURES),
+            region.fragments,
+            region.defect_class,
+            region.rule,
         ]
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 def _decimals(value: float, places: int) -> float:

@@ -27,6 +27,10 @@ from flawmap.export.bundle import (
     write_info,
 )
 from flawmap.export.calibration_record import Calibration, ParetoTail
+from flawmap.export.part_record import Part
+from flawmap.inspect.defects import DefectScan
+from flawmap.inspect.rules.judge import Judge
+from flawmap.inspect.thresholds import Thresholds
 
 RECEPTIVE_FIELD = 5
 DTYPES = {"uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16, "float32": TensorProto.FLOAT}
@@ -55,6 +59,18 @@ def good_image(
         level[y : y + 2, x : x + 2] += 10.5 * STD[dtype]
     top = 1.0 if dtype == "float32" else float(np.iinfo(dtype).max)
     return np.clip(level, 0, top).astype(dtype)
+
+
+def find_defects(heatmap: NDArray, thresholds: Thresholds) -> tuple[NDArray, NDArray]:
+    """Regions and candidates of a heatmap (float32 [H, W]), by severity alone; REGION_DTYPE each."""
+    scan = DefectScan(heatmap.shape[1], thresholds)
+    scan.add(heatmap)
+    return judged(scan, thresholds)
+
+
+def judged(scan: DefectScan, thresholds: Thresholds) -> tuple[NDArray, NDArray]:
+    found = Judge(Part(), thresholds).judge(scan.result(), None)
+    return found.regions.regions, found.candidates.regions
 
 
 def toy_model(channels: int, dtype: str, *, batch: int | str = "n") -> onnx.ModelProto:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flawmap.inspect.defects import DefectScan, find_defects
+from flawmap.inspect.defects import DefectScan
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.regions import REGION_DTYPE, RegionScan, TooManyRunsError, find_regions
-from tests.bundles import calibration
+from tests.bundles import calibration, find_defects, judged
 
 THRESHOLDS = Thresholds.of(calibration(), 0.1)
 
@@ -38,7 +38,7 @@ def test_regions_are_whole_across_the_joins(data: st.DataObject, seed: int, dens
         defects.add(heatmap[top:bottom])
 
     np.testing.assert_array_equal(regions.regions(), find_regions(heatmap, grow=5.0, seed=9.0, reach=reach))
-    for found, expected in zip(defects.result(), find_defects(heatmap, THRESHOLDS), strict=True):
+    for found, expected in zip(judged(defects, THRESHOLDS), find_defects(heatmap, THRESHOLDS), strict=True):
         np.testing.assert_array_equal(found, expected)
     assert defects.peak == heatmap.max()
 
@@ -54,7 +54,8 @@ def test_one_region_around_everything_does_not_depend_on_the_cuts(data: st.DataO
         scan = DefectScan(20, THRESHOLDS, max_runs=0)
         for top, bottom in itertools.pairwise(parts):
             scan.add(heatmap[top:bottom])
-        regions, candidates = scan.result()
+        assert not scan.result().told_apart
+        regions, candidates = judged(scan, THRESHOLDS)
         assert len(candidates) == 0
         found.append(regions)
     np.testing.assert_array_equal(found[0], found[1])

@@ -227,9 +227,9 @@ def test_a_region_over_several_defects_finds_none(untouched: Product, tmp_path: 
         defect = TrueDefect(29, x, 32, x + 3, 9, np.ones((3, 3), bool))
         return Placed(Planned(0, "spot", 3, 5.0, "anywhere", 0), defect, 4.0, 20.0, 5.0)
 
-    assert [one.found for one in judge("a", [placed(10)], inspection, thresholds)] == [True]
-    assert [one.found for one in judge("a", [placed(10), placed(50)], inspection, thresholds)] == [False, False]
-    assert judge("a", [placed(10)], inspection, thresholds)[0].severity == inspection.severities[0]
+    assert [one.found for one in judge("a", [placed(10)], inspection)] == [True]
+    assert [one.found for one in judge("a", [placed(10), placed(50)], inspection)] == [False, False]
+    assert judge("a", [placed(10)], inspection)[0].severity == inspection.severities[0]
 
 
 def test_images_of_another_kind_are_left_out(product: Product) -> None:

@@ -32,7 +32,8 @@ from tests.bundles import calibration, good_image, make_bundle
 Row = dict[str, str]
 IMAGE_COLUMNS = "image,verdict,severity,n_regions,width,height,milliseconds,error"
 REGION_COLUMNS = (
-    "image,region,x_min,y_min,x_max,y_max,centroid_x,centroid_y,area_px,score_max,score_mean,severity,verdict"
+    "image,region,x_min,y_min,x_max,y_max,centroid_x,centroid_y,area_px,score_max,score_mean,severity,verdict,"
+    "length_px,width_px,elongation,contrast,area_mm2,length_mm,width_mm,fragments,defect_class,rule"
 )
 
 
@@ -82,7 +83,7 @@ def test_a_run_writes_what_the_design_says(images: Path, bundle: Path, tmp_path:
     info = inspect_folder([images], bundle, run_dir, heatmaps=True)
     assert info == read_run_info(run_dir)
     assert (info.state, info.product, info.device) == ("finished", "toy", "cpu")
-    assert info.counts == {"images": 3, "regions": 3, "OK": 1, "REVIEW": 0, "NG": 2, "ERROR": 0}
+    assert info.counts == {"images": 3, "regions": 3, "dropped": 0, "OK": 1, "REVIEW": 0, "NG": 2, "ERROR": 0}
     assert set(info.milliseconds_median) == {"decode", "cut", "score", "stitch", "regions", "write", "total"}
     assert set(info.versions) == {"flawmap", "numpy", "onnxruntime", "opencv", "python"}
     assert info.thresholds["grow"] <= info.thresholds["review"] <= info.thresholds["ng"]
@@ -168,7 +169,7 @@ def test_one_bad_image_never_stops_the_folder(images: Path, bundle: Path, tmp_pa
     expected = bad_images(images)
     info = inspect_folder([images], bundle, tmp_path / "run")
     assert info.state == "finished"
-    assert info.counts == {"images": 10, "regions": 3, "OK": 1, "REVIEW": 0, "NG": 2, "ERROR": 7}
+    assert info.counts == {"images": 10, "regions": 3, "dropped": 0, "OK": 1, "REVIEW": 0, "NG": 2, "ERROR": 7}
     found = rows(tmp_path / "run")
     for name, reason in expected.items():
         assert found[name]["verdict"] == "ERROR"
@@ -308,7 +309,7 @@ def test_permissions(images: Path, bundle: Path, public: Path) -> None:
         with pytest.raises(UsageError, match=r"`-o` \(=.*locked\) cannot be written: Permission denied"):
             inspect_folder([public / "images"], public / "bundle", public / "locked")
         info = inspect_folder([public / "images"], public / "bundle", public / "open")
-    assert info.counts == {"images": 3, "regions": 2, "OK": 1, "REVIEW": 0, "NG": 1, "ERROR": 1}
+    assert info.counts == {"images": 3, "regions": 2, "dropped": 0, "OK": 1, "REVIEW": 0, "NG": 1, "ERROR": 1}
     assert "permission" in rows(public / "open")["part1.png"]["error"]
 
 
@@ -380,7 +381,7 @@ def test_only_what_changed_is_done_again(images: Path, bundle: Path, tmp_path: P
     info = inspect_folder([images], bundle, run_dir)
     after = tree(run_dir / "regions")
     assert {name for name in after if after[name] == before.get(name)} == {"part0.png.json"}
-    assert info.counts == {"images": 4, "regions": 0, "OK": 4, "REVIEW": 0, "NG": 0, "ERROR": 0}
+    assert info.counts == {"images": 4, "regions": 0, "dropped": 0, "OK": 4, "REVIEW": 0, "NG": 0, "ERROR": 0}
     inspect_folder([images], bundle, tmp_path / "undisturbed")
     assert tables(run_dir) == tables(tmp_path / "undisturbed")
     assert set(tree(run_dir)) == set(tree(tmp_path / "undisturbed"))  # no picture of a region that is no more

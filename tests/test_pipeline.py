@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle, TileInfo
-from flawmap.inspect.defects import CANDIDATES_MAX, FRAGMENT_REACH, find_defects
+from flawmap.inspect.defects import CANDIDATES_MAX, FRAGMENT_REACH
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.runtime import TileScorer
 from flawmap.inspect.thresholds import REVIEW_BAND, Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.regions import REGION_DTYPE, TooManyRunsError, find_regions
-from tests.bundles import calibration, good_image, make_bundle, toy_score
+from tests.bundles import calibration, find_defects, good_image, make_bundle, toy_score
 
 STRIDE = 4
 BORDER = 8

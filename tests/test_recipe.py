@@ -149,7 +149,7 @@ def test_run_json_names_every_bundle(station: Path, mixed: Path, tmp_path: Path)
     assert [m.bundle_sha256 for m in info.recipe.models] == [model.bundle.digest for model in plan.models]
     assert [m.bundle for m in info.recipe.models] == [str(station / f"{name}.bundle") for name in KINDS]
     assert (info.product, info.bundle, info.device) == ("board", str(station / "board.yaml"), "cpu")
-    assert info.counts == {"images": 11, "regions": 2, "OK": 9, "REVIEW": 0, "NG": 2, "ERROR": 0}
+    assert info.counts == {"images": 11, "regions": 2, "dropped": 0, "OK": 9, "REVIEW": 0, "NG": 2, "ERROR": 0}
     assert info.recipe.parts == {"parts": 4, "OK": 1, "REVIEW": 0, "NG": 2, "ERROR": 1, "images_without_part": 0}
     assert info.recipe.unfinished == []
 

@@ -27,10 +27,16 @@ class TracedRegions:
     def __len__(self) -> int:
         return len(self.regions)
 
+    def first(self, n: int) -> "TracedRegions":
+        """The first `n` of them."""
+        end = self.begins[n]
+        return TracedRegions(self.regions[:n], self.spans[:end], self.begins[: n + 1], self.contrast_sums[:end])
+
     @property
     def contrasts(self) -> NDArray[np.float64]:
         """Mean of image minus reconstruction over the pixels of each region, in the image's levels; [k]."""
-        return self._sums(self.contrast_sums) / self.regions["area_px"]
+        sums = np.add.reduceat(self.contrast_sums, self.begins[:-1]) if len(self) else np.zeros(0)
+        return np.asarray(sums / self.regions["area_px"], np.float64)
 
     def rectangles(self, pixel: PixelSize = PX) -> NDArray[np.float64]:
         """Length and width, [k, 2]: the sides of the rectangle of the smallest area around each region, at any angle.
@@ -66,9 +72,6 @@ class TracedRegions:
 
     def _boxes(self) -> NDArray[np.int64]:
         return np.stack([self.regions[name] for name in ("y0", "x0", "y1", "x1")], axis=1).astype(np.int64)
-
-    def _sums(self, of_spans: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.add.reduceat(of_spans, self.begins[:-1]) if len(self) else np.zeros(0)
 
 
 def _merged(regions: NDArray[np.void], kept: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.void]:

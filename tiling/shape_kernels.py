@@ -82,7 +82,8 @@ def _add_side(side: np.ndarray, turn: float, y_scale: float, x_scale: float, hul
 def _smallest_rectangle(hull: np.ndarray) -> tuple[float, float]:
     """(longer, shorter) side of the rectangle of the smallest area around `hull`: one of its sides lies on the hull's.
 
-    Freeman and Shapira, "Determining the minimum-area encasing rectangle for an arbitrary closed curve", CACM 18 (1975).
+    Freeman and Shapira, "Determining the minimum-area encasing rectangle for an arbitrary closed curve", Communications
+    of the ACM 18 (1975).
     """
     smallest, length, width = np.inf, 0.0, 0.0
     for i in range(len(hull)):

@@ -10,13 +10,12 @@ from flawmap.inspect.detection_limit.injection import Placed
 from flawmap.inspect.inspect_image import region_records
 from flawmap.inspect.pipeline import Inspection
 from flawmap.inspect.records import RegionRecord
-from flawmap.inspect.thresholds import Thresholds
 from flawmap.inspect.true_defects import is_near
 
 
-def judge(image: str, placed: Sequence[Placed], inspection: Inspection, thresholds: Thresholds) -> list[Injection]:
+def judge(image: str, placed: Sequence[Placed], inspection: Inspection) -> list[Injection]:
     """A defect is found by an NG region that is near it, and near no other: what covers several tells none apart."""
-    regions = [region for region in region_records(inspection, thresholds) if region.verdict == "NG"]
+    regions = [region for region in region_records(inspection) if region.verdict == "NG"]
     near = _near(placed, regions)
     near &= near.sum(axis=0) == 1
     injections = []

@@ -58,16 +58,15 @@ class Outcome:
         self, path: Path, name: str, planned: Sequence[Planned], pipeline: Pipeline, design: Design, step: Step
     ) -> None:
         """Inspects one image as it is, then with as many defects at a time as have room."""
-        assert pipeline.thresholds is not None
         try:
-            image = read_image(path)
-            inspection = pipeline.inspect(image)
+            image, stated = read_image(path), pipeline.info.part.stated_by(path)
+            inspection = pipeline.inspect(image, stated=stated)
         except ImageError as error:
             self.images_not_inspected[name] = error.reason
             for _ in planned:
                 step(f"{name}: {error.reason}")
             return
-        regions = region_records(inspection, pipeline.thresholds)
+        regions = region_records(inspection)
         untouched = np.array([(r.y_min, r.x_min, r.y_max, r.x_max) for r in regions], np.int64).reshape(-1, 4)
         self.images.append(name)
         self.false_regions += sum(region.verdict == "NG" for region in regions)
@@ -79,8 +78,8 @@ class Outcome:
             not_showing += injected.not_showing
             if not injected.placed:
                 break
-            inspection = pipeline.inspect(injected.image, recycle=inspection)
-            for injection in judge(name, injected.placed, inspection, pipeline.thresholds):
+            inspection = pipeline.inspect(injected.image, recycle=inspection, stated=stated)
+            for injection in judge(name, injected.placed, inspection):
                 self.injections.append(injection)
                 step(f"{name}: {injection.kind} of {injection.size_px} px {'found' if injection.found else 'missed'}")
         for one in (*left, *not_showing):

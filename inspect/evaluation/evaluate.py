@@ -107,6 +107,7 @@ def _compare_all(
     run_dir: Path, run: RunInfo, truths: dict[str, TrueImage], model: int | None, progress: ShowProgress
 ) -> _Compared:
     candidate_score = run.thresholds.get("candidate", run.thresholds["review"])  # earlier runs recorded regions alone
+    ng = run.thresholds["ng"]
     outcomes, unknown, not_inspected = [], 0, 0
     paths = sorted(path for path in (run_dir / RECORDS).glob("*.json") if not path.name.startswith("."))
     with progress("comparing", len(paths)) as step:
@@ -120,7 +121,7 @@ def _compare_all(
             elif record.verdict == "ERROR":
                 not_inspected += 1
             else:
-                outcomes.append(compare(record, path.name.removesuffix(".json"), truth, candidate_score))
+                outcomes.append(compare(record, path.name.removesuffix(".json"), truth, candidate_score, ng))
             step(record.image if record is not None else path.name)
     return _Compared(outcomes, unknown, not_inspected)
 

@@ -3,6 +3,9 @@
 A defect is found when the box of a region comes within `NEAR` px of one of its pixels; a region that comes near no
 defect is false. Regions and the candidates below them reach equally far at every threshold (as far as `grow`), so one
 look tells what is found at all of them: a defect at its highest near score and below.
+
+The plant's rules count as they do on the line: what one of them made OK or REVIEW is NG at no threshold, and what one
+made NG is NG at that of the run at least.
 """
 
 from dataclasses import dataclass
@@ -26,6 +29,7 @@ class NearestDetection:
     gap_px: int  # Chebyshev, between the boxes; 0 where they touch or overlap
     score: float
     severity: float
+    rule: str  # that decides about it, empty where severity does
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class DefectOutcome:
     box: Box
     area_px: int
     size_px: int  # longer side of the box
-    score: float  # highest score within NEAR px; -inf where there is none
+    score: float  # highest that counts within NEAR px; -inf where there is none
     nearest: NearestDetection | None  # None: the image shows nothing at all
 
 
@@ -71,15 +75,15 @@ class ImageOutcome:
         return sum(region.score >= score for region in self.false_regions)
 
 
-def compare(record: ImageRecord, name: str, truth: TrueImage, candidate_score: float) -> ImageOutcome:
-    """`record` of an image that was inspected, `candidate_score` what its candidates begin at.
+def compare(record: ImageRecord, name: str, truth: TrueImage, candidate_score: float, ng: float) -> ImageOutcome:
+    """`record` of an image that was inspected, `candidate_score` what its candidates begin at, `ng` what NG does.
 
     UsageError: the mask has another size than the image.
     """
     detections: list[Detection] = [*record.regions, *record.candidates]
     boxes = np.array([_box(d) for d in detections], np.int64).reshape(-1, 4)
-    scores = np.array([d.score_max for d in detections], np.float64)
-    false = np.ones(len(detections), bool)
+    scores = np.array([counted_score(d, ng) for d in detections], np.float64)
+    false = scores > -np.inf
     defects = []
     for defect in truth.defects(NEAR, (record.height, record.width)):
         gaps = box_gaps(boxes, defect)
@@ -91,7 +95,7 @@ def compare(record: ImageRecord, name: str, truth: TrueImage, candidate_score: f
                 area_px=defect.area_px,
                 size_px=defect.size_px,
                 score=float(scores[near].max()) if near else -np.inf,
-                nearest=_nearest(gaps, scores, detections),
+                nearest=_nearest(gaps, detections),
             )
         )
     return ImageOutcome(
@@ -103,8 +107,7 @@ def compare(record: ImageRecord, name: str, truth: TrueImage, candidate_score: f
         severity=record.severity,
         defects=defects,
         false_regions=[
-            FalseRegion(_box(detections[i]), detections[i].score_max, detections[i].severity)
-            for i in np.flatnonzero(false)
+            FalseRegion(_box(detections[i]), float(scores[i]), detections[i].severity) for i in np.flatnonzero(false)
         ],
         complete_from=record.candidates[-1].score_max if len(record.candidates) >= CANDIDATES_MAX else candidate_score,
     )
@@ -120,14 +123,22 @@ def box_gaps(boxes: NDArray[np.int64], defect: TrueDefect) -> NDArray[np.int64]:
     return np.asarray(np.maximum(np.maximum(down, across), 0), np.int64)
 
 
-def _nearest(
-    gaps: NDArray[np.int64], scores: NDArray[np.float64], detections: list[Detection]
-) -> NearestDetection | None:
+def counted_score(detection: Detection, ng: float) -> float:
+    """The threshold up to which a region or candidate is NG: its score, unless a rule decides about it."""
+    if not detection.rule:
+        return detection.score_max
+    if isinstance(detection, CandidateRecord):  # a rule cannot make it NG before it is a region: a lower bound
+        return detection.score_max if detection.rule_verdict == "NG" else -np.inf
+    return max(detection.score_max, ng) if detection.verdict == "NG" else -np.inf
+
+
+def _nearest(gaps: NDArray[np.int64], detections: list[Detection]) -> NearestDetection | None:
     """The nearest box; the higher score of two that are equally near, all within NEAR px counting as equal."""
     if not len(gaps):
         return None
+    scores = np.array([d.score_max for d in detections], np.float64)
     i = int(np.lexsort((-scores, np.maximum(gaps, NEAR)))[0])
-    return NearestDetection(int(gaps[i]), float(scores[i]), detections[i].severity)
+    return NearestDetection(int(gaps[i]), float(scores[i]), detections[i].severity, detections[i].rule)
 
 
 def _box(detection: Detection) -> Box:

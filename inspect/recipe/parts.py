@@ -80,7 +80,7 @@ class Parts:
         part.cameras.add(record.camera)
         part.verdicts.add(record.verdict)
         part.n_images += 1
-        part.n_regions += len(record.regions)
+        part.n_regions += record.n_regions
         above_ng = -math.inf
         if record.model is not None:
             model = self._recipe.models[record.model]

@@ -1,0 +1,1 @@
+"""What the plant decides on regions: measured, named, judged."""
