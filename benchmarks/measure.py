@@ -7,7 +7,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,9 @@ def interleaved(step: str, contenders: Mapping[str, Callable[[], Any]], rounds: 
 
 
 def circumstances(packages: list[str]) -> dict[str, Any]:
-    """What a figure needs beside it to mean anything: date, machine, versions."""
+    """What a figure needs beside it to mean anything: date, machine, versions of those `packages` that are there."""
     cpu_info = Path("/proc/cpuinfo")
+    installed = {distribution.metadata["Name"] for distribution in distributions()}
     models = [line for line in cpu_info.read_text().splitlines() if "model name" in line] if cpu_info.exists() else []
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -48,7 +49,8 @@ def circumstances(packages: list[str]) -> dict[str, Any]:
             "system": platform.platform(),
             "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         },
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in packages if package in installed},
     }
 
 

@@ -7,7 +7,8 @@ pixel shuffle, smoothing and standardisation each read and write a float map as 
   score of the heatmap is read from there: tiles overlap by more, and at the image's edge the reflected border is wider.
 - batch norm is folded into the convolution before it (Jacob et al., "Quantization and training of neural networks for
   efficient integer-arithmetic-only inference", CVPR 2018, section 3.2).
-- mean, deviation, location, scale and weight of the evidence maps are folded into the first and the last weights.
+- location, scale and weight of the evidence maps are folded into the last weights. Normalising the image is not: the
+  network would see grey levels, which half precision and 8 bits do not hold.
 - the logit is smoothed, and the residual averaged, before the pixel shuffle: on four maps of half the size, which fill
   a processor's vectors where one map does not.
 """
@@ -56,6 +57,8 @@ class InferenceForm(nn.Module):
     """Raw tiles in, score and reconstruction out, as `ScoringModel` of a repair network, but for `edge_reach` px."""
 
     mean: Tensor
+    std: Tensor
+    spread: Tensor
     smooth_y: Tensor
     smooth_x: Tensor
     shift: Tensor
@@ -67,24 +70,21 @@ class InferenceForm(nn.Module):
         assert isinstance(model.network, RepairNetwork) and REPAIR_BOXES == (3,)
         self.n_channels = n = model.network.n_channels
         self.dtype, self.full_scale = model.dtype, model.full_scale
-        std = model.std.flatten()
-        units = std
-        if model.network.n_context:  # of an aligned product: see `forward`
-            spread = (1.0 if model.full_scale is None else SPREAD_STEPS) * model.spread_unit
-            units = torch.cat([std, std, torch.tensor([spread])])
         location, scale = (values.flatten().tolist() for values in (model.location, model.scale))
-        self.unet = _FoldedUNet(model.network.unet, units, std, scale[0])
+        self.unet = _FoldedUNet(model.network.unet, n, scale[0])
         # score = max((logit - l0) / s0, floor) + w (residual - l1) / s1: the constant of the second goes into the first
         constant = -RESIDUAL_WEIGHT * location[1] / scale[1]
         self.floor = LOGIT_FLOOR + constant
         box = torch.full((REPAIR_BOXES[0],), 1 / REPAIR_BOXES[0])
         buffers = {
             "mean": model.mean,
+            "std": model.std,
+            "spread": torch.tensor((1.0 if model.full_scale is None else SPREAD_STEPS) * model.spread_unit),
             "smooth_y": phase_filter(model.taps, axis=0),
             "smooth_x": phase_filter(model.taps, axis=1),
             "shift": torch.full((PHASES,), constant - location[0] / scale[0]),
-            "box_y": _for_channels(phase_filter(box, axis=0), torch.ones(n)),
-            "box_x": _for_channels(phase_filter(box, axis=1), RESIDUAL_WEIGHT / scale[1] / std),
+            "box_y": _for_channels(phase_filter(box, axis=0), n),
+            "box_x": _for_channels(phase_filter(box, axis=1) * (RESIDUAL_WEIGHT / scale[1]), n),
         }
         for name, value in buffers.items():
             self.register_buffer(name, value.detach().clone())
@@ -95,11 +95,12 @@ class InferenceForm(nn.Module):
         mono = tiles.dim() == 3
         raw = tiles.to(torch.float32)
         # Of a mono image everything at full size has no channel axis: one of length 1 costs a processor its vectors.
-        x = (raw - self.mean.flatten()).unsqueeze(1) if mono else raw.permute(0, 3, 1, 2) - self.mean
+        mean, std = (self.mean.flatten(), self.std.flatten()) if mono else (self.mean, self.std)
+        x = (raw - mean).div(std).unsqueeze(1) if mono else (raw.permute(0, 3, 1, 2) - mean) / std
         if context is not None:  # the reference, and how far good images stray from it
             shown = context.to(torch.float32).permute(0, 3, 1, 2)
-            x = torch.cat([x, shown[:, :-1] - self.mean, shown[:, -1:]], dim=1)
-        change, logit = self.unet(x)  # [N, 4 C, H/2, W/2] in grey levels, [N, 4, H/2, W/2]
+            x = torch.cat([x, (shown[:, :-1] - self.mean) / self.std, shown[:, -1:] / self.spread], dim=1)
+        change, logit = self.unet(x)  # [N, 4 C, H/2, W/2], [N, 4, H/2, W/2]
         logit = F.conv2d(logit, self.smooth_y, padding=_padding(self.smooth_y))
         logit = F.conv2d(logit, self.smooth_x, self.shift, padding=_padding(self.smooth_x))
         residual = F.conv2d(change, self.box_y, padding=_padding(self.box_y))
@@ -108,33 +109,26 @@ class InferenceForm(nn.Module):
             residual = residual.view(-1, self.n_channels, PHASES, *residual.shape[2:]).amax(dim=1)
         score = F.pixel_shuffle(logit.clamp(min=self.floor) + residual, UNSHUFFLE).squeeze(1)
         change = F.pixel_shuffle(change, UNSHUFFLE)
-        restored = raw + (change.squeeze(1) if mono else change.permute(0, 2, 3, 1))
+        restored = raw + (change.squeeze(1) * std if mono else (change * std).permute(0, 2, 3, 1))
         if self.full_scale is not None:
             restored = restored.round().clamp(0.0, self.full_scale)
         return score, restored.to(self.dtype)
 
 
 class _FoldedUNet(nn.Module):
-    """`UNet` without batch norm: its change in grey levels, its logit in `logit_scale`s.
+    """`UNet` without batch norm, its change and its logit apart, the logit in `logit_scale`s."""
 
-    `units`: of the input's channels, in which the trained network saw them; `std`: of the image's.
-    """
-
-    def __init__(self, unet: UNet, units: Tensor, std: Tensor, logit_scale: float) -> None:
+    def __init__(self, unet: UNet, n_channels: int, logit_scale: float) -> None:
         super().__init__()
         self.down = nn.ModuleList(nn.Sequential(*map(_folded, cast(nn.Sequential, block))) for block in unet.down)
         self.up = nn.ModuleList(map(_folded, unet.up))
         self.project = nn.ModuleList(_convolution(layer.weight, layer.bias) for layer in map(_conv, unet.project))
-        with torch.no_grad():
-            first = _conv(cast(nn.Sequential, cast(nn.Sequential, self.down[0])[0])[0])
-            first.weight /= units.repeat_interleave(PHASES).view(1, -1, 1, 1)
-            grey = std.repeat_interleave(PHASES)
-            weight, bias, n = unet.last.weight, cast(Tensor, unet.last.bias), len(grey)
-            self.change = _convolution(weight[:n] * grey.view(-1, 1, 1, 1), bias[:n] * grey)
-            self.logit = _convolution(weight[n:] / logit_scale, bias[n:] / logit_scale)
+        weight, bias, n = unet.last.weight, cast(Tensor, unet.last.bias), PHASES * n_channels
+        self.change = _convolution(weight[:n], bias[:n])
+        self.logit = _convolution(weight[n:] / logit_scale, bias[n:] / logit_scale)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[N, C, H, W], means taken off -> [N, 4 C, H/2, W/2], [N, 4, H/2, W/2]: before their pixel shuffle."""
+        """Normalised [N, C, H, W] -> [N, 4 C, H/2, W/2], [N, 4, H/2, W/2]: before their pixel shuffle."""
         x = F.pixel_unshuffle(x, UNSHUFFLE)
         skips: list[Tensor] = []
         for level, block in enumerate(self.down):
@@ -184,10 +178,10 @@ def phase_filter(taps: Tensor, axis: int) -> Tensor:
     return torch.einsum("oik,pq->poqik", line, same).reshape(PHASES, PHASES, 1, -1)
 
 
-def _for_channels(weight: Tensor, gains: Tensor) -> Tensor:
-    """`weight` of `phase_filter` for every channel by itself, each times its gain: [4 C, 4 C, ky, kx]."""
-    blocks = torch.einsum("cd,oikl->codikl", torch.diag(gains), weight)
-    n = PHASES * len(gains)
+def _for_channels(weight: Tensor, n_channels: int) -> Tensor:
+    """`weight` of `phase_filter` for every channel by itself: [4 C, 4 C, ky, kx]."""
+    blocks = torch.einsum("cd,oikl->codikl", torch.eye(n_channels), weight)
+    n = PHASES * n_channels
     return blocks.reshape(n, n, *weight.shape[2:])
 
 

@@ -70,7 +70,7 @@ class RepairNetwork(nn.Module):
 
     def __init__(self, n_channels: int, channels: tuple[int, ...], n_context: int = 0) -> None:
         super().__init__()
-        self.n_channels, self.n_context = n_channels, n_context
+        self.n_channels = n_channels
         self.stride = UNSHUFFLE * 2 ** (len(channels) - 1)
         self.receptive_field = receptive_field(len(channels))
         self.unet = UNet(n_channels + n_context, n_channels + 1, channels)
