@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flawmap.inspect.input_images import InputImage
-from flawmap.inspect.pipeline import Inspection, Pipeline, Scored
+from flawmap.inspect.pipeline import Inspection, Outcome, Pipeline, Scored
 from flawmap.inspect.read_ahead import Decoded, Image, source_of
 from flawmap.inspect.records import AlignmentRecord, CandidateRecord, ImageRecord, PixelSizeRecord, RegionRecord
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
@@ -103,7 +103,7 @@ def _record(
     )
 
 
-def region_records(inspection: Inspection) -> list[RegionRecord]:
+def region_records(inspection: Outcome) -> list[RegionRecord]:
     """The regions of an inspection, numbered from 1, the worst first, what rules dropped last."""
     return [
         RegionRecord(
@@ -126,19 +126,19 @@ def region_records(inspection: Inspection) -> list[RegionRecord]:
     ]
 
 
-def _alignment_record(inspection: Inspection) -> AlignmentRecord | None:
+def _alignment_record(inspection: Outcome) -> AlignmentRecord | None:
     pose = inspection.pose
     if pose is None:
         return None
     return AlignmentRecord(shift_x_px=pose.dx, shift_y_px=pose.dy, angle_degrees=pose.angle, quality=pose.quality)
 
 
-def _pixel_size_record(inspection: Inspection) -> PixelSizeRecord | None:
+def _pixel_size_record(inspection: Outcome) -> PixelSizeRecord | None:
     size = inspection.pixel_size
     return None if size is None else PixelSizeRecord(x_um=size.x_um, y_um=size.y_um)
 
 
-def _candidate_records(inspection: Inspection, thresholds: Thresholds) -> list[CandidateRecord]:
+def _candidate_records(inspection: Outcome, thresholds: Thresholds) -> list[CandidateRecord]:
     found, below = inspection.candidates, inspection.below
     return [
         CandidateRecord(

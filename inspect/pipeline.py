@@ -36,11 +36,9 @@ Heatmap = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """What the pipeline says about one image; the arrays are the caller's."""
+class Outcome:
+    """What the pipeline decides on one image; the arrays are the caller's."""
 
-    heatmap: Heatmap  # [H, W]
-    reconstruction: Image  # the image's shape and dtype: what the network holds for good
     found: Findings  # [k], the worst first; those that rules dropped, last
     severities: NDArray[np.float64]  # [k]
     below: Findings  # [m <= CANDIDATES_MAX], candidates: too low for a region, the highest first
@@ -59,6 +57,14 @@ class Inspection:
     def candidates(self) -> NDArray[np.void]:
         """REGION_DTYPE [m]."""
         return self.below.regions
+
+
+@dataclass(frozen=True)
+class Inspection(Outcome):
+    """The same, with the arrays that it was drawn from; they are the caller's, too."""
+
+    heatmap: Heatmap  # [H, W]
+    reconstruction: Image  # the image's shape and dtype: what the network holds for good
 
 
 @dataclass(frozen=True)
@@ -91,8 +97,14 @@ class Pipeline:
         self.scorer = scorer
         self.thresholds = thresholds
         self.aligner = Aligner(bundle) if bundle.info.alignment else None
-        self._judge = None if thresholds is None else Judge(bundle.info.part, thresholds)
-        self._tiles = TileLoop(scorer)
+        self.tiles = TileLoop(scorer)
+
+    @property
+    def needs_whole(self) -> str:
+        """What of the bundle needs whole pictures, so that none can be inspected in bands; empty for nothing."""
+        if self.info.alignment is not None:
+            return "alignment"
+        return "`image.longest_side`" if self.info.image.longest_side is not None else ""
 
     def heatmap(self, image: Image) -> tuple[Heatmap, Image]:
         """(heatmap float32 [H, W], reconstruction like `image`); `image` is [H, W] or [H, W, 3] in the bundle's dtype.
@@ -152,26 +164,36 @@ class Pipeline:
         `image` as it came to `prepare`, `stated` as in `inspect`. ImageError where a rule needs the size of a pixel
         that nobody states.
         """
-        if self.thresholds is None or self._judge is None:
-            raise ValueError("`thresholds` are needed to inspect: this pipeline was made for heatmaps only")
+        thresholds = self.sure_thresholds()
         watch = Stopwatch(scored.milliseconds)
         heatmap = scored.heatmap
         with watch("regions"):
-            lower_border(heatmap, self.thresholds.calibration.border)
-            scan = DefectScan(heatmap.shape[1], self.thresholds)
+            lower_border(heatmap, thresholds.calibration.border)
+            scan = DefectScan(heatmap.shape[1], thresholds)
             scan.add(heatmap, (image, scored.reconstruction))
-            judged = self._judge.judge(scan.result(), stated)
-        return Inspection(
-            heatmap=heatmap,
-            reconstruction=scored.reconstruction,
+        outcome = self.decide(scan, watch, stated, scored.pose)
+        return Inspection(heatmap=heatmap, reconstruction=scored.reconstruction, **vars(outcome))
+
+    def sure_thresholds(self) -> Thresholds:
+        """ValueError where there are none."""
+        if self.thresholds is None:
+            raise ValueError("`thresholds` are needed to inspect: this pipeline was made for heatmaps only")
+        return self.thresholds
+
+    def decide(self, scan: DefectScan, watch: Stopwatch, stated: PixelSize | None, pose: Pose | None) -> Outcome:
+        """What a heatmap that `scan` has seen all of means; `stated` and errors as of `judge`."""
+        thresholds = self.sure_thresholds()
+        with watch("regions"):
+            judged = Judge(self.info.part, thresholds).judge(scan.result(), stated)
+        return Outcome(
             found=judged.regions,
-            severities=self.thresholds.severities(judged.regions.regions["score_max"]),
+            severities=thresholds.severities(judged.regions.regions["score_max"]),
             below=judged.candidates,
-            severity=float(self.thresholds.severities(np.asarray(judged.peak, np.float32))),
+            severity=float(thresholds.severities(np.asarray(judged.peak, np.float32))),
             verdict=judged.verdict,
             pixel_size=judged.pixel_size,
             milliseconds=watch.milliseconds,
-            pose=scored.pose,
+            pose=pose,
         )
 
     def _tiled(
@@ -181,7 +203,7 @@ class Pipeline:
         heatmap_of, reconstruction_of = self._stitchers(grid, prepared.image, recycle)
         pixels = np.ascontiguousarray(prepared.image)
         context = None if prepared.context is None else np.ascontiguousarray(prepared.context)
-        self._tiles.run(TiledImage(grid, pixels, context, heatmap_of, reconstruction_of, watch))
+        self.tiles.run(TiledImage(grid, pixels, context, heatmap_of, reconstruction_of, watch))
         return heatmap_of.result(), reconstruction_of.result()
 
     def _grid(self, image: Image) -> TileGrid:

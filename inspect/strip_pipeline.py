@@ -1,0 +1,152 @@
+"""One picture too large to be held as a whole, in bands of rows from top to bottom; see `flawmap.inspect.pipeline`.
+
+rows -> padded rows -> tiles of a few rows of the grid -> score -> stitch -> rows of the heatmap -> runs -> regions
+
+The tiles are those of the whole picture's grid, a region's runs are kept across the joins, and so heatmap, regions and
+severities are those of the whole picture, bit for bit. While a band is scored the next one is read.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.inspect.border_zones import lower_border
+from flawmap.inspect.defects import DefectScan, Heatmap
+from flawmap.inspect.pipeline import Outcome, Pipeline, check_image_kind
+from flawmap.inspect.tile_loop import Stopwatch, TiledImage
+from flawmap.tiling.errors import ImageError
+from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.physical_size import PixelSize
+from flawmap.tiling.stitch import Stitcher
+from flawmap.tiling.strips.grid_band import GridBand, bands_of
+from flawmap.tiling.strips.padded_rows import PaddedRows, Rows
+from flawmap.tiling.strips.row_file import RowFile
+
+Image = NDArray[Any]
+
+BAND_PIXELS = 1 << 25  # px of the padded picture in a band, unless one row of tiles has more
+
+
+@dataclass(frozen=True)
+class Band:
+    """Rows `y0`..`y1` - 1 of a picture; the arrays are written over when the next band is asked for."""
+
+    y0: int
+    y1: int
+    image: Image  # [y1 - y0, W] or [y1 - y0, W, C]
+    heatmap: Heatmap
+    reconstruction: Image
+
+
+class StripFiles:
+    """A strip's pixels, heatmap and reconstruction, kept on the disk for its pictures."""
+
+    def __init__(self, folder: Path, rows: Rows) -> None:
+        """`folder`: where there is room for 6 bytes a pixel (mono, 8 bits) to 28 (RGB, float). OSError."""
+        shape = (rows.height, rows.width) if rows.channels == 1 else (rows.height, rows.width, rows.channels)
+        self.image = RowFile(folder, shape, rows.dtype)
+        self.heatmap = RowFile(folder, shape[:2], np.float32)
+        self.reconstruction = RowFile(folder, shape, rows.dtype)
+
+    def append(self, band: Band) -> None:
+        """OSError for a full disk."""
+        self.image.append(band.image)
+        self.heatmap.append(band.heatmap)
+        self.reconstruction.append(band.reconstruction)
+
+    def __enter__(self) -> "StripFiles":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for file in (self.image, self.heatmap, self.reconstruction):
+            file.close()
+
+
+class StripPipeline:
+    """Inspects pictures of any height in memory that depends on their width alone; one at a time."""
+
+    def __init__(self, pipeline: Pipeline, *, band_pixels: int = BAND_PIXELS) -> None:
+        self._pipeline = pipeline
+        self._band_pixels = band_pixels
+
+    def grid_bands(self, rows: Rows) -> list[GridBand]:
+        """The bands in which `rows` are inspected."""
+        info = self._pipeline.info
+        grid = TileGrid(
+            rows.height,
+            rows.width,
+            info.tile.size,
+            info.tile.overlap,
+            multiple=info.network.stride,
+            border=info.tile.border,
+        )
+        return list(bands_of(grid, self._band_pixels))
+
+    def bands(self, rows: Rows, watch: Stopwatch | None = None) -> Iterator[Band]:
+        """Scores `rows`, band by band. As the network scores them: the border is not lowered yet.
+
+        Raises ImageError for a picture of another kind than the bundle's, for rows that cannot be read, and where the
+        bundle needs whole pictures; ValueError for a score that is not finite.
+        """
+        info, watch = self._pipeline.info, watch or Stopwatch()
+        if self._pipeline.needs_whole:
+            raise ImageError("image", refusal(rows.height, rows.width, self._pipeline.needs_whole))
+        check_image_kind(rows.read(0), info.image.channels, info.image.dtype)
+        grid_bands = self.grid_bands(rows)
+        padded_rows = PaddedRows(rows, grid_bands[0].grid)
+        most = max(band.height for band in grid_bands)
+        channels = () if rows.channels == 1 else (rows.channels,)
+        heatmap = np.empty((most, rows.width), np.float32)
+        reconstruction = np.empty((most, rows.width, *channels), rows.dtype)
+
+        def read(band: GridBand) -> Image:
+            with watch("decode"):
+                return padded_rows.read(band.padded_y0, band.padded_y1)
+
+        with ThreadPoolExecutor(1, thread_name_prefix="flawmap-rows") as pool:
+            ahead = pool.submit(read, grid_bands[0])
+            for number, band in enumerate(grid_bands):
+                padded = ahead.result()
+                if number + 1 < len(grid_bands):
+                    ahead = pool.submit(read, grid_bands[number + 1])
+                heatmap_of = Stitcher(band, heatmap[: band.height])
+                reconstruction_of = Stitcher(
+                    band, reconstruction[: band.height], dtype=rows.dtype, channels=channels[0] if channels else None
+                )
+                self._pipeline.tiles.run(TiledImage(band, padded, None, heatmap_of, reconstruction_of, watch))
+                first, border = band.y0 + band.grid.border - band.padded_y0, band.grid.border
+                shown = np.ascontiguousarray(padded[first : first + band.height, border : border + rows.width])
+                yield Band(band.y0, band.y1, shown, heatmap_of.result(), reconstruction_of.result())
+
+    def inspect(self, rows: Rows, files: StripFiles, stated: PixelSize | None = None) -> Outcome:
+        """Everything the product says about `rows`; the arrays go into `files`, the border of the heatmap lowered.
+
+        `stated`: what the picture's file says a pixel covers. Errors: as `bands` and `Pipeline.judge`, and OSError for
+        a full disk.
+        """
+        thresholds = self._pipeline.sure_thresholds()
+        watch = Stopwatch()
+        scan = DefectScan(rows.width, thresholds)
+        for band in self.bands(rows, watch):
+            with watch("regions"):
+                lower_border(band.heatmap, thresholds.calibration.border, top=band.y0, height=rows.height)
+                scan.add(band.heatmap, (band.image, band.reconstruction))
+            with watch("write"):
+                files.append(band)
+        return self._pipeline.decide(scan, watch, stated, pose=None)
+
+
+def refusal(height: int, width: int, needs_whole: str) -> str:
+    """Why a picture of such a size cannot be inspected by a bundle that needs it whole."""
+    return (
+        f"{width}x{height} px is too large to be held as a whole, which {needs_whole} needs: "
+        "train without it to inspect such pictures in bands of rows"
+    )
