@@ -33,6 +33,7 @@ from flawmap.inspect.rules.judge import Judge
 from flawmap.inspect.thresholds import Thresholds
 
 RECEPTIVE_FIELD = 5
+NOTHING_SAID = Part()
 DTYPES = {"uint8": TensorProto.UINT8, "uint16": TensorProto.UINT16, "float32": TensorProto.FLOAT}
 STD = {"uint8": 10.0, "uint16": 2570.0, "float32": 0.04}  # noise of `good_image`, about
 MEAN = {"uint8": 128.0, "uint16": 32896.0, "float32": 0.5}
@@ -142,6 +143,7 @@ def make_bundle(
     stride: int = 4,
     batch: int | str = "n",
     calibrated: bool = True,
+    part: Part = NOTHING_SAID,
 ) -> Bundle:
     """Writes a sealed bundle of the toy network into `folder` (made here) and reads it back."""
     (folder / "golden").mkdir(parents=True)
@@ -159,6 +161,7 @@ def make_bundle(
         tile=TileInfo(size=tile_size, overlap=overlap, border=border),
         image=ImageInfo(channels=channels, dtype=dtype),
         normalisation=NormalisationInfo(mean=[MEAN[dtype]] * channels, std=[STD[dtype]] * channels),
+        part=part,
         calibration=calibration() if calibrated else None,
     )
     write_info(folder, info)
