@@ -170,6 +170,12 @@ class Rules(BaseModel):
                     )
         return self
 
+    def in_words(self) -> list[str]:
+        """One line for everything that is said, as it applies."""
+        lines = [f"regions at most {self.join} apart are one"] if self.join is not None else []
+        lines += [f"{one.name}: {str(one.when) or 'every other region'}" for one in self.classes]
+        return lines + [f"{rule.verdict} by `{rule.name}`: {rule.when}" for rule in self.verdicts]
+
     def physical_sizes(self) -> Iterator[tuple[str, object]]:
         """Key and value of everything that can only be told where the size of a pixel is known."""
         if self.join is not None and not self.join.in_px:

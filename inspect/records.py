@@ -6,7 +6,10 @@ else, so an interrupted run that is started again ends with the same tables. Box
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+from flawmap.export.part_record import PixelSizeSetting
+from flawmap.export.rules_record import Rules
 
 Verdict = Literal["OK", "REVIEW", "NG", "ERROR"]
 
@@ -135,6 +138,8 @@ class ModelInfo(BaseModel):
     calibration_note: str = ""
     false_alarms: float  # expected false regions on a good image that NG may cost
     thresholds: dict[str, float]
+    pixel_size: PixelSizeSetting | None = None  # as in the part description, and so the rules
+    rules: Rules = Field(default_factory=Rules)
 
 
 class RecipeInfo(BaseModel):
@@ -169,6 +174,8 @@ class RunInfo(BaseModel):
     counts: dict[str, int]  # by verdict, and `images`, `regions`, `dropped` by rules
     milliseconds_median: dict[str, float]  # by stage, over the inspected images
     peak_memory_mib: float | None = None
+    pixel_size: PixelSizeSetting | None = None  # as in the part description, and so the rules; by model in a recipe
+    rules: Rules = Field(default_factory=Rules)
     recipe: RecipeInfo | None = None
 
     def of_model(self, number: int) -> "RunInfo":
@@ -176,6 +183,7 @@ class RunInfo(BaseModel):
         assert self.recipe is not None
         model = self.recipe.models[number]
         alone = model.model_dump(exclude={"camera", "false_alarms"})
+        alone |= {"pixel_size": model.pixel_size, "rules": model.rules}
         alone["product"] = f"{model.product}, camera {model.camera}"
         settings = self.settings | {"false_alarms": model.false_alarms}
         return self.model_copy(update={**alone, "settings": settings, "recipe": None})

@@ -134,6 +134,8 @@ def _describe_model(plan: RunPlan, number: int, scorer: Scorer) -> ModelInfo:
         calibration_note=thresholds.calibration.few_images_note(thresholds.false_alarms),
         false_alarms=thresholds.false_alarms,
         thresholds=thresholds.as_numbers(),
+        pixel_size=bundle.info.part.pixel_size,
+        rules=bundle.info.part.rules,
     )
 
 

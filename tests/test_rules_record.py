@@ -41,6 +41,15 @@ def test_a_description_is_understood(tmp_path: Path) -> None:
         "pore, at least 2 mm from a pore",
         "crack, width 2 px to 9 px, severity at least 0.8",
     ]
+    assert part.rules.in_words() == [
+        "regions at most 0.2 mm apart are one",
+        "pore: length at most 0.5 mm, elongation at most 3, darker",
+        "crack: area at least 0.01 mm2, elongation at least 3",
+        "other: every other region",
+        "OK by `dust`: length at most 0.1 mm, brighter",
+        "REVIEW by `lone pore`: pore, at least 2 mm from a pore",
+        "NG by `crack`: crack, width 2 px to 9 px, severity at least 0.8",
+    ]
     assert [key for key, _ in part.rules.physical_sizes()] == [
         "join",
         "classes.0.when.length",
