@@ -13,13 +13,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.tiling.strips.row_file import RowFile
+
 Image = NDArray[Any]
+Pixels = Image | RowFile  # in memory, or a part of it at a time
 Picture = NDArray[np.uint8]  # RGB [H, W, 3]
+Box = tuple[int, int, int, int]  # half-open (y0, x0, y1, x1) in the image
 
 # As many pixels as place a 0.5 percentile well; sorting 26 million would cost more than all the rest.
 SAMPLES = 65_536
 PERCENTILES = (0.5, 99.5)
 HEADROOM = 0.1
+PIXELS_AT_ONCE = 1 << 25  # looked at: an image may lie on the disk and be larger than memory
 
 
 @dataclass(frozen=True)
@@ -30,14 +35,19 @@ class Window:
     white: float
 
 
-def window_of(image: Image) -> Window:
+def window_of(image: Pixels) -> Window:
     """The window for an image [H, W] or [H, W, 3] of uint8, uint16 or float32, from an even sample of its pixels."""
     if image.dtype == np.uint8:
         return Window(0.0, 255.0)
     height, width = image.shape[:2]
     # An odd step through the rows laid end to end: an even one would meet a woven or printed pattern at the same phase.
     step = (height * width // SAMPLES) | 1
-    low, high = (float(value) for value in np.percentile(image.reshape(height * width, -1)[::step], PERCENTILES))
+    rows = max(1, PIXELS_AT_ONCE // width)
+    samples = [
+        image[y : y + rows, :].reshape(min(rows, height - y) * width, -1)[-y * width % step :: step]
+        for y in range(0, height, rows)
+    ]
+    low, high = (float(value) for value in np.percentile(np.concatenate(samples), PERCENTILES))
     margin = HEADROOM * (high - low)
     return Window(low - margin, high + margin)
 
@@ -69,12 +79,40 @@ def shrink(image: Image, limit: int) -> Image:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def shrink_box(image: Pixels, box: Box, limit: int) -> Image:
+    """`shrink` of the box of `image`; one of more than PIXELS_AT_ONCE is averaged in bands of rows first."""
+    y0, x0, y1, x1 = box
+    height, width = y1 - y0, x1 - x0
+    factor = max(height, width) // (2 * limit)
+    if height * width <= PIXELS_AT_ONCE or factor < 2:
+        return shrink(image[y0:y1, x0:x1], limit)
+    rows = max(1, PIXELS_AT_ONCE // width // factor) * factor
+    shrunk = []
+    for y in range(y0, y1, rows):
+        band = image[y : min(y + rows, y1), x0:x1]
+        shrunk.append(cv2.resize(band, _size(band, 1 / factor), interpolation=cv2.INTER_AREA))
+    return shrink(np.concatenate(shrunk), limit)
+
+
+def shrink_peaks_of_box(scores: Pixels, box: Box, height: int, width: int) -> NDArray[np.float32]:
+    """`shrink_keeping_peaks` of the box of `scores`, some rows of the result at a time."""
+    y0, x0, y1, x1 = box
+    columns = np.arange(width) * (x1 - x0) // width
+    edges = y0 + np.arange(height + 1) * (y1 - y0) // height
+    step = max(1, int(PIXELS_AT_ONCE * height / (y1 - y0) / (x1 - x0)))
+    bands = []
+    for first in range(0, height, step):
+        end = min(first + step, height)
+        starts = edges[first:end]
+        band = scores[starts[0] : edges[end], x0:x1]
+        bands.append(np.maximum.reduceat(np.maximum.reduceat(band, starts - starts[0], axis=0), columns, axis=1))
+    highest: NDArray[np.float32] = np.concatenate(bands)
+    return highest
+
+
 def shrink_keeping_peaks(scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     """Scores [H, W] at a smaller size [height, width]: the largest of each cell; an average would erase dots."""
-    rows = np.arange(height) * scores.shape[0] // height
-    columns = np.arange(width) * scores.shape[1] // width
-    highest: NDArray[np.float32] = np.maximum.reduceat(np.maximum.reduceat(scores, rows, axis=0), columns, axis=1)
-    return highest
+    return shrink_peaks_of_box(scores, (0, 0, *scores.shape), height, width)
 
 
 def _size(image: Image, factor: float) -> tuple[int, int]:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from flawmap.inspect.heatmap_file import read_heatmap
 from flawmap.inspect.progress import Step
-from flawmap.inspect.report.display import Image, Picture, shrink, shrink_keeping_peaks, to_picture, window_of
+from flawmap.inspect.report.display import Box, Image, Picture, shrink, shrink_keeping_peaks, to_picture, window_of
 from flawmap.inspect.report.heat_scale import HeatScale
-from flawmap.inspect.report.pictures import MARGIN_COLOUR, MARGIN_PX, PANEL_MAX_PX, Box, box_with_context
+from flawmap.inspect.report.pictures import MARGIN_COLOUR, MARGIN_PX, PANEL_MAX_PX, box_with_context
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image, write_image
 

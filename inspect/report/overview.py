@@ -4,16 +4,12 @@ A 5x5 px dot is 1.5 px wide here, so boxes have a smallest size; thick lines on 
 A verdict is never told by colour alone: NG boxes are closed, all others are four corners.
 """
 
-from typing import Any
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from flawmap.inspect.records import RegionRecord
-from flawmap.inspect.report.display import Picture, Window, shrink, to_picture
+from flawmap.inspect.report.display import Picture, Pixels, Window, shrink_box, to_picture
 
-Image = NDArray[Any]
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in the overview
 
 LONGEST_PX = 1600
@@ -25,12 +21,12 @@ INK = (12, 14, 16)
 VERDICT_COLOURS = {"NG": (255, 77, 61), "REVIEW": (255, 190, 46), "OK": (70, 200, 160), "ERROR": (178, 130, 255)}
 
 
-def draw_overview(image: Image, window: Window, regions: list[RegionRecord], *, max_numbered: int) -> Picture:
+def draw_overview(image: Pixels, window: Window, regions: list[RegionRecord], *, max_numbered: int) -> Picture:
     """RGB uint8, longer side at most LONGEST_PX, of an image [H, W] or [H, W, 3].
 
     All `regions` get a box; the first `max_numbered`, which are drawn last and so on top, their number too.
     """
-    small = shrink(image, LONGEST_PX)
+    small = shrink_box(image, (0, 0, *image.shape[:2]), LONGEST_PX)
     enlarged = max(1, min(4, LONGEST_PX // max(small.shape[:2]))) if max(small.shape[:2]) <= SMALL_PX else 1
     picture = to_picture(small, window).copy()  # an image small enough is drawn on otherwise
     if enlarged > 1:

@@ -11,30 +11,37 @@ Nothing is drawn over a pixel of a panel: bars in the dark margin around it poin
 Panels are not enlarged here: the page does that, and the files take a quarter of the space and a third of the time.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from flawmap.inspect.records import RegionRecord
-from flawmap.inspect.report.display import Picture, Window, shrink, shrink_keeping_peaks, to_picture, window_of
+from flawmap.inspect.report.display import (
+    Box,
+    Picture,
+    Pixels,
+    Window,
+    shrink_box,
+    shrink_peaks_of_box,
+    to_picture,
+    window_of,
+)
 from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.overview import VERDICT_COLOURS, draw_overview
 from flawmap.inspect.run_layout import heatmap_path
 from flawmap.tiling.images import write_image
 from flawmap.tiling.whole_file import write_whole
 
-Image = NDArray[Any]
-Box = tuple[int, int, int, int]  # half-open (y0, x0, y1, x1) in the image
-
 FOLDER = "overlays"
 PANEL_MIN_PX = 128  # of the image, each way: a dot alone says nothing, its surroundings say what it lies on
 PANEL_MAX_PX = 512  # of the strip; a larger crop is shrunk to it
 CONTEXT_PX = 24  # around the region, each way
 WRITERS = 4  # threads
+HEATMAP_TILE_PX = 512
 MARGIN_PX = 8
 BAR_PX = 2
 MARGIN_COLOUR = (24, 27, 31)
@@ -43,9 +50,9 @@ MARGIN_COLOUR = (24, 27, 31)
 def write_pictures(
     run_dir: Path,
     name: str,
-    image: Image,
-    heatmap: NDArray[np.float32],
-    reconstruction: Image,
+    image: Pixels,
+    heatmap: Pixels,
+    reconstruction: Pixels,
     regions: list[RegionRecord],
     *,
     review: float,
@@ -55,7 +62,7 @@ def write_pictures(
     """Writes `overlays/<name>.jpg` and, for the first `max_regions` regions, `overlays/<name>-<region>.png` or `.jpg`.
 
     `image` and `reconstruction` are [H, W] or [H, W, 3] of one dtype (uint8, uint16, float32), `heatmap` is float32
-    [H, W], `review` and `ng` are scores, `name` is a safe file stem, unique in the run.
+    [H, W], arrays or files of rows; `review` and `ng` are scores, `name` is a safe file stem, unique in the run.
 
     Returns the paths relative to `run_dir`, with forward slashes: the overview's, and one for each of `regions` in
     their order, None where none was drawn. A strip is PNG while its pixels are the image's own, JPEG once shrunk.
@@ -81,21 +88,21 @@ def write_pictures(
     return overview, [*pictures, *[None] * (len(regions) - len(pictures))]
 
 
-def write_heatmap(run_dir: Path, name: str, heatmap: NDArray[np.float32]) -> str:
-    """Writes the scores of a whole image as `overlays/<name>-heatmap.tif` and returns that path.
+def write_heatmap(run_dir: Path, name: str, heatmap: Pixels) -> str:
+    """Writes the scores of a whole image, float32 [H, W], as `overlays/<name>-heatmap.tif` and returns that path.
 
     Tiled float32 TIFF, deflate: what ImageJ, napari and QuPath open. Scores are rounded to 12 significant bits (one
     part in 8192 at most), which nobody sees and which halves the file.
     """
     path = heatmap_path(name)
     (run_dir / path).parent.mkdir(parents=True, exist_ok=True)
-    bits = np.ascontiguousarray(heatmap, np.float32).view(np.uint32)
-    rounded = ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
     with write_whole(run_dir / path) as temporary:
         tifffile.imwrite(
             temporary,
-            rounded,
-            tile=(512, 512),
+            _heatmap_tiles(heatmap),
+            shape=heatmap.shape,
+            dtype=np.float32,
+            tile=(HEATMAP_TILE_PX, HEATMAP_TILE_PX),
             compression="zlib",
             compressionargs={"level": 1},
             predictor=3,
@@ -104,6 +111,19 @@ def write_heatmap(run_dir: Path, name: str, heatmap: NDArray[np.float32]) -> str
             maxworkers=WRITERS,
         )
     return path
+
+
+def _heatmap_tiles(heatmap: Pixels) -> Iterator[NDArray[np.float32]]:
+    """Rounded scores, tile by tile and row by row; what of the last ones lies beyond the heatmap is 0."""
+    height, width = heatmap.shape
+    for y in range(0, height, HEATMAP_TILE_PX):
+        bits = np.ascontiguousarray(heatmap[y : y + HEATMAP_TILE_PX, 0:width], np.float32).view(np.uint32)
+        rounded = ((bits + np.uint32(0x800)) & np.uint32(0xFFFFF000)).view(np.float32)
+        for x in range(0, width, HEATMAP_TILE_PX):
+            tile = np.zeros((HEATMAP_TILE_PX, HEATMAP_TILE_PX), np.float32)
+            part = rounded[:, x : x + HEATMAP_TILE_PX]
+            tile[: part.shape[0], : part.shape[1]] = part
+            yield tile
 
 
 def crop_box(region: RegionRecord, height: int, width: int) -> Box:
@@ -134,9 +154,9 @@ def strip_size(height: int, width: int) -> tuple[int, int]:
 
 
 def draw_strip(
-    image: Image,
-    heatmap: NDArray[np.float32],
-    reconstruction: Image,
+    image: Pixels,
+    heatmap: Pixels,
+    reconstruction: Pixels,
     region: RegionRecord,
     window: Window,
     scale: HeatScale,
@@ -144,12 +164,12 @@ def draw_strip(
     """Crop, heat and reconstruction of one region, MARGIN_PX around each; True where they had to be shrunk."""
     box = crop_box(region, *image.shape[:2])
     y0, x0, y1, x1 = box
-    crop = shrink(image[y0:y1, x0:x1], PANEL_MAX_PX)
+    crop = shrink_box(image, box, PANEL_MAX_PX)
     height, width = crop.shape[:2]
     panels = [
         to_picture(crop, window),
-        scale.colours(shrink_keeping_peaks(heatmap[y0:y1, x0:x1], height, width)),
-        to_picture(shrink(reconstruction[y0:y1, x0:x1], PANEL_MAX_PX), window),
+        scale.colours(shrink_peaks_of_box(heatmap, box, height, width)),
+        to_picture(shrink_box(reconstruction, box, PANEL_MAX_PX), window),
     ]
     strip = np.full((*strip_size(height, width), 3), MARGIN_COLOUR, np.uint8)
     for column, panel in enumerate(panels):
