@@ -219,6 +219,24 @@ def report(run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap in
 
 
 @app.command()
+def plan(
+    model: Annotated[Path, typer.Option("--model", "-m", help="Bundle that `flawmap train` wrote.")],
+    image: Annotated[str, typer.Option(help="WIDTHxHEIGHT in px, or an image file of yours.")],
+    takt: Annotated[str | None, typer.Option(help="Time between two images, such as 2s or 500ms.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Measures what an image takes on this machine, stage by stage, and whether a takt is met."""
+    from flawmap.inspect.progress import progress
+    from flawmap.inspect.takt import in_words, measure, takt_seconds
+
+    allowed = None if takt is None else takt_seconds(takt)
+    measured = measure(model, image, device=device, progress=progress)
+    if measured.device_note:
+        _say(f"note: {measured.device_note}")
+    print(in_words(measured, allowed))
+
+
+@app.command()
 def doctor() -> None:
     """Says what this machine can run, and what is wrong with it."""
     from flawmap.inspect.doctor import examine

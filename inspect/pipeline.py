@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.bundle import Bundle
+from flawmap.export.bundle import Bundle, BundleInfo
 from flawmap.inspect.alignment import Aligner
 from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.defects import DefectScan
@@ -199,17 +199,12 @@ class Pipeline:
     def _tiled(
         self, prepared: Prepared, recycle: Inspection | Scored | None, watch: Stopwatch
     ) -> tuple[Heatmap, Image]:
-        grid = self._grid(prepared.image)
+        grid = grid_of(self.info, *prepared.image.shape[:2])
         heatmap_of, reconstruction_of = self._stitchers(grid, prepared.image, recycle)
         pixels = np.ascontiguousarray(prepared.image)
         context = None if prepared.context is None else np.ascontiguousarray(prepared.context)
         self.tiles.run(TiledImage(grid, pixels, context, heatmap_of, reconstruction_of, watch))
         return heatmap_of.result(), reconstruction_of.result()
-
-    def _grid(self, image: Image) -> TileGrid:
-        height, width = image.shape[:2]
-        tile = self.info.tile
-        return TileGrid(height, width, tile.size, tile.overlap, multiple=self.info.network.stride, border=tile.border)
 
     def _stitchers(
         self, grid: TileGrid, image: Image, recycle: Inspection | Scored | None
@@ -220,6 +215,12 @@ class Pipeline:
             heatmap, reconstruction = recycle.heatmap, recycle.reconstruction
         channels = image.shape[2] if image.ndim == 3 else None
         return Stitcher(grid, heatmap), Stitcher(grid, reconstruction, dtype=image.dtype, channels=channels)
+
+
+def grid_of(info: BundleInfo, height: int, width: int) -> TileGrid:
+    """How an image of `height` x `width` px, shrunk already where the bundle says so, is tiled."""
+    tile = info.tile
+    return TileGrid(height, width, tile.size, tile.overlap, multiple=info.network.stride, border=tile.border)
 
 
 def check_image_kind(image: Image, channels: int, dtype: str) -> None:

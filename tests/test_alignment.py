@@ -14,6 +14,7 @@ from flawmap.export.bundle_writer import write_bundle
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.takt import measure
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import write_image
@@ -148,3 +149,10 @@ def test_alignment_that_cannot_be(tmp_path: Path) -> None:
     ):
         align(read(big[:3]), same, on, silent)
     assert align(images, same, tiny_config(alignment=False), silent)[0].reference is None
+
+
+def test_a_plan_shows_the_reference(bundle: Path) -> None:
+    takt = measure(bundle, f"{WIDTH}x{HEIGHT}")
+    assert takt.shown == "the reference picture, saved as PNG" and takt.milliseconds["align"] > 0
+    with pytest.raises(UsageError, match=r"`--image` \(=100x100\) must be 288x224: the product is aligned"):
+        measure(bundle, "100x100")
