@@ -5,7 +5,7 @@ on:
 
     rate(s) = tail.rate * (1 + shape * (s - threshold) / scale) ** (-1 / shape)      s >= threshold
 
-and `severity(s) = -log10(rate(s))`: 0 is what one good image shows once, 2 what one in a hundred shows.
+(of a tail that ends somewhere, shape < 0, only as far as `ParetoTail` says) and `severity(s) = -log10(rate(s))`: 0 is what one good image shows once, 2 what one in a hundred shows.
 """
 
 import math
@@ -16,16 +16,47 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from flawmap.tiling.errors import UsageError
 
+LN_10 = math.log(10)
+EXPONENTIAL = 1e-6  # shapes nearer to 0 make no difference but to rounding
+STEEPEST = 0.25  # of a tail's scale: a light tail grows no steeper than that, so that no score is called impossible
+
 
 class ParetoTail(BaseModel):
-    """Generalised Pareto distribution of region peaks above `threshold` (scores)."""
+    """Generalised Pareto distribution of region peaks above `threshold` (scores).
+
+    With a negative shape it would end at a highest score, beyond which a good part would be impossible; no handful of
+    images can say that. Where its local scale, `scale + shape * (score - threshold)`, has fallen to `STEEPEST` of
+    `scale`, it goes on as an exponential of that scale.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     threshold: float
     rate: float = Field(gt=0)  # expected regions an image that peak at `threshold` or above
-    shape: float = Field(gt=0)
+    shape: float
     scale: float = Field(gt=0)
+
+    def decades(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """By how many powers of ten fewer regions reach `scores` (>= `threshold`) than `threshold`."""
+        excess = (scores - self.threshold) / self.scale
+        if abs(self.shape) < EXPONENTIAL:
+            return np.asarray(excess / LN_10)
+        within = np.log1p(self.shape * np.minimum(excess, self._bend)) / self.shape
+        return np.asarray((within + np.maximum(excess - self._bend, 0.0) / STEEPEST) / LN_10)
+
+    def score_at(self, decades: float) -> float:
+        """The score that so many powers of ten fewer regions reach: the inverse of `decades`."""
+        rarer = decades * LN_10
+        if abs(self.shape) < EXPONENTIAL:
+            return self.threshold + self.scale * rarer
+        at_bend = math.log1p(self.shape * self._bend) / self.shape if self.shape < 0 else math.inf
+        within = math.expm1(self.shape * min(rarer, at_bend)) / self.shape
+        return self.threshold + self.scale * (within + max(rarer - at_bend, 0.0) * STEEPEST)
+
+    @property
+    def _bend(self) -> float:
+        """Excess, in units of `scale`, from which on the tail is exponential."""
+        return (1 - STEEPEST) / -self.shape if self.shape < 0 else math.inf
 
 
 class BorderZone(BaseModel):
@@ -73,9 +104,8 @@ class Calibration(BaseModel):
         scores = np.asarray(scores, dtype=np.float64)
         knots, severities = self._knots()
         counted = np.interp(scores, knots, severities)
-        excess = np.maximum(scores - self.tail.threshold, 0.0) / self.tail.scale
-        beyond = np.log1p(self.tail.shape * excess) / self.tail.shape / math.log(10) - math.log10(self.tail.rate)
-        counted = counted - np.maximum(self.grow - scores, 0.0) / (self.tail.scale * math.log(10))
+        beyond = self.tail.decades(np.maximum(scores, self.tail.threshold)) - math.log10(self.tail.rate)
+        counted = counted - np.maximum(self.grow - scores, 0.0) / (self.tail.scale * LN_10)
         return np.asarray(np.where(scores > self.tail.threshold, beyond, counted), np.float64)
 
     def score_at(self, severity: float) -> float:
@@ -83,9 +113,7 @@ class Calibration(BaseModel):
         knots, severities = self._knots()
         if severity <= severities[-1]:
             return float(np.interp(severity, severities, knots))
-        decades = severity + math.log10(self.tail.rate)
-        shape = self.tail.shape
-        return self.tail.threshold + self.tail.scale * math.expm1(shape * decades * math.log(10)) / shape
+        return self.tail.score_at(severity + math.log10(self.tail.rate))
 
     def few_images_note(self, false_alarms: float) -> str:
         """A sentence when `n_images` cannot vouch for `false_alarms` regions an image, else an empty string."""

@@ -1,14 +1,16 @@
 """Calibration from good images alone: at which score does one show one false region, and at which one in a hundred?
 
 Regions are found on good images that training never saw, at a low threshold, by the very kernel that inspects. How
-often their peaks reach a score is counted as far as the images go and continued by a tail, which may be heavy: where it
-was, an exponential promised 0.1 false regions an image and gave 1.3.
+often their peaks reach a score is counted as far as the images go and continued by a tail, which may be heavy (where it
+was, an exponential promised 0.1 false regions an image and gave 1.3) or light (scores that end with what the network
+can be sure of: there, from two calibration boards, an exponential put the threshold above every defect).
 
 The tail is a generalised Pareto distribution (Pickands 1975), fitted as Zhang and Stephens, "A new and efficient
 estimation method for the generalized Pareto distribution", Technometrics 51 (2009), with the weakly informative prior
 of Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling", JMLR 25 (2024), appendix G. Theirs
-draws few peaks to a shape of 0.5, ours to 0.1: scores are made to fall off as an exponential (see
-`flawmap.training.standardisation`), and 0.5 put the threshold far above what any good image showed.
+draws few peaks to a shape of 0.5, ours to 0, an exponential, which scores are made to fall off as (see
+`flawmap.training.standardisation`): 0.5 put the threshold far above what any good image showed. What else was tried
+stands in docs/detection.md.
 """
 
 from collections.abc import Iterable
@@ -28,9 +30,10 @@ GROW_PIXELS = 1000  # ...or so many of all good images together, where they are 
 GROW_IMAGES = 0.5  # ...or as many more as give such a share of the images a region: a hot one does not speak for all
 TAIL_PEAKS = 40  # peaks at most that the tail is fitted to; more would fit its body instead
 TAIL_SHARE = 0.25  # of all peaks at most
-SHAPE_FLOOR = 1e-3  # a bounded tail would call a region impossible that a good part shows next week
+SHAPE_FLOOR = -0.3  # a lighter tail than that is chance
 SMALLEST_SCALE = 1e-3  # of peaks that are all alike
-PRIOR_SHAPE, PRIOR_PEAKS = 0.1, 10  # what so many peaks more would say
+PRIOR_SHAPE, PRIOR_PEAKS = 0.0, 10  # what so many peaks more would say
+HEAVIEST_MEAN = 0.5  # of a shape up to this the mean is kept when the prior moves it; a heavier tail's says little
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,14 @@ def fit_tail(peaks: NDArray[np.float64], grow: float, n_images: int) -> tuple[Pa
     threshold = max(grow, float(counted[-1])) if len(counted) else grow
     excesses = peaks[len(peaks) - n_tail :] - threshold
     shape, scale = fit_generalised_pareto(excesses)
-    if shape < SHAPE_FLOOR:  # the likeliest exponential, whose scale is the mean
-        shape, scale = SHAPE_FLOOR, max(float(excesses.mean()), SMALLEST_SCALE)
     return ParetoTail(threshold=threshold, rate=n_tail / n_images, shape=shape, scale=scale), counted
 
 
 def fit_generalised_pareto(excesses: NDArray[np.float64]) -> tuple[float, float]:
-    """Shape (positive: heavy tail) and scale of `excesses` (float64 [n], >= 0), by Zhang and Stephens with a prior."""
+    """Shape and scale of `excesses` (float64 [n], >= 0), by Zhang and Stephens with a prior.
+
+    A positive shape is a heavy tail; a negative one, of at least `SHAPE_FLOOR`, ends somewhere.
+    """
     x = np.sort(excesses)
     n = len(x)
     spread = float(x.max())
@@ -126,4 +130,7 @@ def fit_generalised_pareto(excesses: NDArray[np.float64]) -> tuple[float, float]
     theta_hat = float((theta * weights).sum() / weights.sum())
     shape = float(np.log1p(-theta_hat * x).mean())
     scale = -shape / theta_hat
-    return (shape * n + PRIOR_SHAPE * PRIOR_PEAKS) / (n + PRIOR_PEAKS), scale
+    drawn = max((shape * n + PRIOR_SHAPE * PRIOR_PEAKS) / (n + PRIOR_PEAKS), SHAPE_FLOOR)
+    # Mean excess is scale / (1 - shape), which the peaks know better than the shape.
+    scale *= (1 - min(drawn, HEAVIEST_MEAN)) / (1 - min(shape, HEAVIEST_MEAN))
+    return drawn, max(scale, SMALLEST_SCALE)

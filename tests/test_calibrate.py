@@ -14,6 +14,7 @@ from flawmap.export.bundle import read_bundle
 from flawmap.export.calibration_record import Calibration, ParetoTail, check_false_alarms
 from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.calibrate import (
+    PRIOR_PEAKS,
     SHAPE_FLOOR,
     calibrate,
     fit_generalised_pareto,
@@ -46,7 +47,7 @@ def calibration() -> Calibration:
     return calibrate((heavy_heatmap(seed) for seed in range(25)), 0.1)
 
 
-@pytest.mark.parametrize("shape", [0.1, 0.3, 0.6, 1.0])
+@pytest.mark.parametrize("shape", [-0.2, 0.1, 0.3, 0.6, 1.0])
 @pytest.mark.parametrize("scale", [0.02, 3.0])
 def test_the_pareto_fit_finds_what_scipy_drew(shape: float, scale: float) -> None:
     fits = np.array(
@@ -55,12 +56,12 @@ def test_the_pareto_fit_finds_what_scipy_drew(shape: float, scale: float) -> Non
             for seed in range(12)
         ]
     )
-    assert fits[:, 0].mean() == pytest.approx(shape, abs=0.08)
+    assert fits[:, 0].mean() == pytest.approx(shape * 400 / (400 + PRIOR_PEAKS), abs=0.08)
     assert fits[:, 1].mean() == pytest.approx(scale, rel=0.12)
 
 
 def test_a_few_peaks_are_drawn_to_the_prior() -> None:
-    """Of a heavy tail (shape 1): with 10 peaks the prior's 0.1 has half a say, with 1000 the peaks have it."""
+    """Of a heavy tail (shape 1): with 10 peaks the prior's 0 has half a say, with 1000 the peaks have it."""
     few = [fit_generalised_pareto(stats.genpareto.rvs(1.0, size=10, random_state=seed))[0] for seed in range(40)]
     many = [fit_generalised_pareto(stats.genpareto.rvs(1.0, size=1000, random_state=seed))[0] for seed in range(8)]
     assert 0.35 < np.mean(few) < 0.75
@@ -68,11 +69,37 @@ def test_a_few_peaks_are_drawn_to_the_prior() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_bounded_tail_is_taken_for_the_likeliest_exponential(seed: int) -> None:
+def test_a_bounded_tail_is_light_but_never_ends(seed: int) -> None:
+    """Uniform peaks have the shape -1: as light as is allowed, and still no score has an infinite severity."""
     peaks = np.sort(3 + stats.uniform.rvs(size=2000, random_state=seed))
     tail, counted = fit_tail(peaks, 3.0, 10)
     assert tail.shape == SHAPE_FLOOR
-    assert tail.scale == pytest.approx((peaks[len(counted) :] - tail.threshold).mean())
+    mean = tail.scale / (1 - tail.shape)  # of a generalised Pareto distribution
+    assert mean == pytest.approx((peaks[len(counted) :] - tail.threshold).mean(), rel=0.1)
+    assert np.isfinite(tail.decades(np.array([4.0, 5.0, 100.0]))).all()
+
+
+@settings(max_examples=200)
+@given(
+    shape=st.floats(-0.3, 1),
+    scale=st.floats(0.01, 10),
+    decades=st.floats(0, 8),
+)
+def test_a_tail_knows_its_scores_by_their_rarity(shape: float, scale: float, decades: float) -> None:
+    tail = ParetoTail(threshold=1.5, rate=2.0, shape=shape, scale=scale)
+    assert float(tail.decades(np.float64(tail.score_at(decades)))) == pytest.approx(decades, rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [-0.3, -0.05, 0.0, 0.4])
+def test_a_tail_is_scipys_as_far_as_its_bend(shape: float) -> None:
+    tail = ParetoTail(threshold=2.0, rate=1.0, shape=shape, scale=0.5)
+    bend = 0.75 * 0.5 / -shape if shape < 0 else 4.0  # where the local scale is a quarter
+    scores = 2.0 + np.linspace(0, bend, 7)
+    expected = -stats.genpareto.logsf(scores, shape, loc=2.0, scale=0.5) / np.log(10)
+    np.testing.assert_allclose(tail.decades(scores), expected, rtol=1e-9, atol=1e-12)
+    if shape < 0:  # and beyond it a straight line: ten times rarer every quarter of the scale times ln 10
+        beyond = 2.0 + bend + np.array([1.0, 3.0]) * 0.125 * np.log(10)
+        np.testing.assert_allclose(tail.decades(beyond), expected[-1] + np.array([1.0, 3.0]), rtol=1e-9)
 
 
 @settings(max_examples=150)
@@ -167,7 +194,7 @@ def test_the_tail_is_scipys(calibration: Calibration) -> None:
     np.testing.assert_allclose(calibration.severity(scores), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("shape", [-0.25, 0.1, 0.3, 0.5])
 @pytest.mark.parametrize("false_alarms", [1.0, 0.2])
 def test_the_promised_rate_is_kept_on_fresh_images(shape: float, false_alarms: float) -> None:
     """25 images calibrate, 300 others judge: within a factor of 2, mean of a few calibrations."""
