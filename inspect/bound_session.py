@@ -47,10 +47,10 @@ class BoundSession:
         for name, buffer in self.outputs.items():
             self._binding.bind_output(name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
 
-    def run(self) -> None:
-        """`inputs` -> `outputs`; when it returns, all copies are done."""
-        if self._on_gpu:  # on the CPU the session reads the buffers themselves
-            for name, buffer in self.inputs.items():
+    def run(self, inputs: dict[str, Image] | None = None) -> None:
+        """`inputs`, or those of the caller instead -> `outputs`; when it returns, all copies are done."""
+        if self._on_gpu or inputs is not None:  # on the CPU the session reads its own buffers themselves
+            for name, buffer in (inputs or self.inputs).items():
                 self._device_inputs[name].update_inplace(buffer)
         self._session.run_with_iobinding(self._binding)
 

@@ -1,10 +1,13 @@
-"""Which ONNX Runtime provider runs, and an honest word when it is not the one asked for.
+"""What runs the network, and an honest word when it is not what was asked for.
+
+ONNX Runtime runs it by one of its providers; `openvino` is OpenVINO's own package, which can stand beside any of them.
 
 A session that cannot have CUDA falls back to the CPU in silence, even with fallback disabled: what was asked is
 compared with what the session says it got.
 """
 
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import sys
@@ -18,39 +21,47 @@ from flawmap.tiling.errors import DeviceError, UsageError
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-DEVICES = ("auto", *PROVIDERS)
+DEVICES = ("auto", "cpu", "cuda", "openvino", "tensorrt")
 # What each provider falls back to for a single node it does not know; the first must be the one asked for.
-FALLBACKS = {"cpu": (), "cuda": ("cpu",), "openvino": ("cpu",), "tensorrt": ("cuda", "cpu")}
-# OpenVINO computes in bf16 on server CPUs unless told otherwise: other scores than the ones that were calibrated.
-PROVIDER_OPTIONS = {"openvino": {"device_type": "CPU", "precision": "FP32"}}
+FALLBACKS = {"cpu": (), "cuda": ("cpu",), "tensorrt": ("cuda", "cpu")}
+# CUDA rounds to 10 bits (TF32) unless told otherwise: other scores than the ones that were calibrated.
+PROVIDER_OPTIONS = {"cuda": {"use_tf32": "0"}}
 
 # The line PC's console belongs to its operator: what goes wrong is raised, and onnxruntime says nothing beside it.
 onnxruntime.set_default_logger_severity(4)
 
 
 def available_devices() -> list[str]:
-    """The devices whose provider this onnxruntime was built with; it may still fail to start."""
+    """The devices whose provider this onnxruntime was built with, and OpenVINO; they may still fail to start."""
     built = onnxruntime.get_available_providers()
-    return [device for device, provider in PROVIDERS.items() if provider in built]
+    found = [device for device, provider in PROVIDERS.items() if provider in built]
+    return sorted([*found, "openvino"] if openvino_installed() else found)
+
+
+def openvino_installed() -> bool:
+    """Whether OpenVINO's own package is here."""
+    return importlib.util.find_spec("openvino") is not None
 
 
 def check_name(device: str) -> None:
     """UsageError for a typo."""
-    if device not in PROVIDERS:
+    if device not in DEVICES[1:]:
         raise UsageError(f"`--device` (={device}) must be one of {', '.join(DEVICES)}")
 
 
 def providers_for(device: str) -> list[tuple[str, dict[str, Any]]]:
-    """Providers and options of a session on `device`; DeviceError where onnxruntime lacks it, UsageError for a typo."""
+    """Providers and options of an onnxruntime session on `device`.
+
+    DeviceError where onnxruntime lacks it, UsageError for a typo.
+    """
     check_name(device)
     built = available_devices()
     if device not in built:
         raise DeviceError(
             f"`--device` (={device}) is not available here: the installed {installed_onnxruntime()} has no "
-            f"{PROVIDERS[device]} (it has {', '.join(built)}); {_remedy(device)}"
+            f"{PROVIDERS[device]} (it has {', '.join(built)}); {_remedy()}"
         )
     if device in ("cuda", "tensorrt"):
         preload_cuda()
@@ -110,10 +121,8 @@ def onnxruntime_distributions() -> dict[str, str]:
     return {name: found[name] for name in sorted(found) if name.lower().replace("_", "-").startswith("onnxruntime")}
 
 
-def _remedy(device: str) -> str:
-    if device in ("cuda", "tensorrt"):
-        return (
-            "with an NVIDIA GPU `pip uninstall onnxruntime` and `pip install 'flawmap[gpu]'` bring it, "
-            "without one inspect with `--device cpu`"
-        )
-    return f"`pip uninstall onnxruntime` and `pip install onnxruntime-{device}`, or inspect with `--device cpu`"
+def _remedy() -> str:
+    return (
+        "with an NVIDIA GPU `pip uninstall onnxruntime` and `pip install 'flawmap[gpu]'` bring it, "
+        "without one inspect with `--device cpu`"
+    )

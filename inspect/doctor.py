@@ -50,6 +50,7 @@ def examine(folder: Path | None = None) -> list[Finding]:
         _onnxruntime,
         _providers,
         _cuda,
+        _openvino,
         _cores,
         _memory,
         _opencv,
@@ -106,6 +107,24 @@ def _cuda() -> Finding:
     except Exception as error:
         return Finding("cuda", "problem", f"does not start: {' '.join(str(error).split())}")
     return Finding("cuda", "ok", "a session runs on it")
+
+
+def _openvino() -> Finding:
+    """Whether OpenVINO really runs a model, and which of its faster precisions this processor has."""
+    if not device.openvino_installed():
+        return Finding("openvino", "ok", "not installed (flawmap[openvino] adds it: `--device openvino`)")
+    try:
+        import openvino
+
+        core = openvino.Core()
+        core.compile_model(core.read_model(ONE_NODE_MODEL, b""), "CPU").create_infer_request()
+        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except Exception as error:
+        return Finding("openvino", "problem", f"does not start: {' '.join(str(error).split())}")
+    faster = [name for name in ("BF16", "INT8") if name in able]
+    return Finding(
+        "openvino", "ok", f"{openvino.__version__.split('-')[0]}, faster here: {', '.join(faster) or 'nothing'}"
+    )
 
 
 def _cores() -> Finding:

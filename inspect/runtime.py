@@ -1,6 +1,7 @@
-"""The bundle's network on ONNX Runtime: tiles in, score and reconstruction out, always in one batch shape."""
+"""The bundle's network on ONNX Runtime or OpenVINO: tiles in, score and reconstruction out, in one batch shape."""
 
 import os
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle
 from flawmap.inspect import device as devices
+from flawmap.inspect.bound_session import BoundSession
+from flawmap.inspect.openvino_session import OpenVinoSession
 from flawmap.inspect.self_test import self_test
 from flawmap.tiling.errors import DeviceError, UsageError
 
@@ -42,8 +45,12 @@ class TileScorer:
         """
         if threads is not None and threads < 1:
             raise UsageError(f"`threads` (={threads}) must be at least 1")
-        options = _session_options(threads, arena)
-        self.device, self.device_note, self._session = _open_session(bundle.model_path, device, options)
+        if device == "openvino":
+            self.device, self.device_note = device, ""
+            self._session: Any = OpenVinoSession(bundle.model_path, threads=threads)
+        else:
+            options = _session_options(threads, arena)
+            self.device, self.device_note, self._session = _open_session(bundle.model_path, device, options)
         self.batch_size = _batch_size(self._session, batch_size, self.device)
         info = bundle.info
         channels = () if info.image.channels == 1 else (info.image.channels,)
@@ -52,16 +59,19 @@ class TileScorer:
         # Of an aligned product: what the reference shows at each tile's place.
         self.context_shape = (*self.batch_shape[:3], info.image.channels + 1) if info.alignment else None
         self_test(bundle, lambda *inputs: self._run(*inputs)[0], self.batch_size, self.device)
+        # On a GPU two sets of buffers take turns, so that one answer is read while the next is made.
+        self._bound = cycle([self._bind(), self._bind()]) if self.device in ("cuda", "tensorrt") else None
         # Warm-up: the first image must not pay for allocation.
         context = None if self.context_shape is None else np.zeros(self.context_shape, self.dtype)
-        self._run(np.zeros(self.batch_shape, self.dtype), context)
+        self.score(np.zeros(self.batch_shape, self.dtype), context)
 
     def score(self, tiles: Image, context: Image | None = None) -> tuple[NDArray[np.float32], Image]:
         """Scores one full batch.
 
         `tiles`: `batch_shape`, `dtype`; `context`: `context_shape`, `dtype`, of an aligned product; a last batch that
         is not full carries anything in the rest. Returns the score
-        (float32 [N, t, t], higher is more likely a defect) and the reconstruction (shape and dtype of `tiles`).
+        (float32 [N, t, t], higher is more likely a defect) and the reconstruction (shape and dtype of `tiles`); on a
+        GPU the call after the next one writes over them.
         """
         if tiles.shape != self.batch_shape or tiles.dtype != self.dtype:
             raise ValueError(
@@ -71,7 +81,19 @@ class TileScorer:
             raise ValueError(
                 f"`context` must be {self.context_shape}, not {None if context is None else context.shape}"
             )
-        return self._run(tiles, context)
+        if self._bound is None:
+            return self._run(tiles, context)
+        bound = next(self._bound)
+        bound.run({"tiles": tiles} if context is None else {"tiles": tiles, "context": context})
+        return bound.outputs["score"], bound.outputs["reconstruction"]
+
+    def _bind(self) -> BoundSession:
+        inputs = {"tiles": (self.batch_shape, self.dtype)}
+        if self.context_shape is not None:
+            inputs["context"] = (self.context_shape, self.dtype)
+        score = (self.batch_shape[:3], np.dtype(np.float32))
+        outputs = {"score": score, "reconstruction": (self.batch_shape, self.dtype)}
+        return BoundSession(self._session, inputs, outputs, on_gpu=True)
 
     def _run(self, tiles: Image, context: Image | None = None) -> tuple[NDArray[np.float32], Image]:
         inputs = {"tiles": tiles} if context is None else {"tiles": tiles, "context": context}
@@ -131,9 +153,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _batch_size(session: onnxruntime.InferenceSession, asked: int | None, device: str) -> int:
+def _batch_size(session: onnxruntime.InferenceSession | OpenVinoSession, asked: int | None, device: str) -> int:
     """The one batch size of this session; a model exported with a fixed one decides."""
-    fixed = session.get_inputs()[0].shape[0]
+    fixed = session.fixed_batch if isinstance(session, OpenVinoSession) else session.get_inputs()[0].shape[0]
     if not isinstance(fixed, int):
         fixed = None
     if asked is not None and asked < 1:

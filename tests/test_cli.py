@@ -81,9 +81,9 @@ def test_an_image_that_cannot_be_inspected_ends_with_3(bundle: Path, parts: Path
 
 
 def test_a_device_that_is_not_there_ends_with_4(bundle: Path, parts: Path, tmp_path: Path) -> None:
-    done = run("inspect", parts, "-m", bundle, "-o", tmp_path / "run", "--device", "openvino")
+    done = run("inspect", parts, "-m", bundle, "-o", tmp_path / "run", "--device", "tensorrt")
     assert done.returncode == 4
-    assert "flawmap: `--device` (=openvino) is not available here" in done.stderr
+    assert "flawmap: `--device` (=tensorrt) is not available here" in done.stderr
     done = run("train", parts, "-o", tmp_path / "x.bundle", "--device", "cuda")
     assert done.returncode == 4
     assert "`--device` (=cuda) is not available here" in done.stderr

@@ -13,6 +13,7 @@ NAMES = [
     "onnxruntime",
     "providers",
     "cuda",
+    "openvino",
     "cores",
     "memory",
     "opencv",

@@ -71,7 +71,7 @@ def test_auto_takes_what_is_there(tmp_path: Path) -> None:
 
 
 @needs_no_cuda
-@pytest.mark.parametrize("device", ["cuda", "tensorrt", "openvino"])
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
 def test_a_device_that_is_not_there(tmp_path: Path, device: str) -> None:
     if device in available_devices():
         pytest.skip(f"{device} is there")
