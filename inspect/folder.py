@@ -150,7 +150,7 @@ def _inspect_all(
         WriteBehind() as behind,
     ):
         for one, decoded in zip(work, decoded_images, strict=True):
-            image = score_image(decoded, pipelines[_model(one)], spare)
+            image = score_image(run_dir, decoded, pipelines[_model(one)], spare)
             behind.begin(partial(finish, one, image))  # once the image before is done, whose arrays are free now
             if image.scored is None:
                 spare, busy = busy or spare, None

@@ -9,13 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flawmap.inspect.input_images import InputImage
-from flawmap.inspect.pipeline import Inspection, Outcome, Pipeline, Scored
-from flawmap.inspect.read_ahead import Decoded, Image, source_of
+from flawmap.inspect.inspect_strip import ScoredStrip, read_whole, score_strip
+from flawmap.inspect.pipeline import Outcome, Pipeline, Scored
+from flawmap.inspect.read_ahead import Decoded, source_of
 from flawmap.inspect.records import AlignmentRecord, CandidateRecord, ImageRecord, PixelSizeRecord, RegionRecord
+from flawmap.inspect.report.display import Pixels
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
 from flawmap.inspect.run_folder import writing
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, InspectionStoppedError
+
+Drawn = tuple[Pixels, Pixels, Pixels]  # image, heatmap and reconstruction
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,26 @@ class ScoredImage:
     decoded: Decoded
     scored: Scored | None
     error: Exception | None
+    strip: ScoredStrip | None = None  # instead of `scored`, of a picture too large to be held as a whole
 
 
-def score_image(decoded: Decoded, pipeline: Pipeline, recycle: Scored | None) -> ScoredImage:
-    """Scores what was prepared; `recycle`: an earlier image's scores whose arrays may be written over."""
-    if decoded.prepared is None:
-        return ScoredImage(decoded, None, decoded.error)
+def score_image(run_dir: Path, decoded: Decoded, pipeline: Pipeline, recycle: Scored | None) -> ScoredImage:
+    """Scores what was prepared; `recycle`: an earlier image's scores whose arrays may be written over.
+
+    A picture too large to be held as a whole is read now, and `run_dir` holds its arrays until it was judged. Errors:
+    InspectionStoppedError for a full disk.
+    """
     try:
+        if decoded.strip is not None and not pipeline.needs_whole:
+            with writing(run_dir):
+                return ScoredImage(decoded, None, None, score_strip(decoded, pipeline, run_dir))
+        if decoded.strip is not None:
+            read_whole(decoded, pipeline)
+        if decoded.prepared is None:
+            return ScoredImage(decoded, None, decoded.error)
         return ScoredImage(decoded, pipeline.score(decoded.prepared, recycle=recycle), None)
+    except InspectionStoppedError:
+        raise
     except Exception as error:  # one image never stops the folder
         return ScoredImage(decoded, None, error)
 
@@ -50,7 +66,13 @@ def judge_image(
         if image.scored is not None and decoded.image is not None:
             stated = pipeline.info.part.stated_by(decoded.entry.path)
             inspection = pipeline.judge(image.scored, decoded.image, stated)
-            return _record(run_dir, decoded, decoded.image, inspection, thresholds, heatmaps)
+            pixels: Drawn = decoded.image, inspection.heatmap, inspection.reconstruction
+            return _record(run_dir, decoded, pixels, inspection, thresholds, heatmaps)
+        if image.strip is not None:
+            with image.strip.files as files:
+                pixels = files.image, files.heatmap, files.reconstruction
+                record = _record(run_dir, decoded, pixels, image.strip.outcome, thresholds, heatmaps)
+                return record.model_copy(update={"bands": image.strip.n_bands})
     except InspectionStoppedError:
         raise
     except Exception as problem:
@@ -62,11 +84,12 @@ def judge_image(
 def _record(
     run_dir: Path,
     decoded: Decoded,
-    image: Image,
-    inspection: Inspection,
+    pixels: Drawn,
+    inspection: Outcome,
     thresholds: Thresholds,
     heatmaps: bool,
 ) -> ImageRecord:
+    image, heatmap, reconstruction = pixels
     name = decoded.entry.name
     regions = region_records(inspection)
     start = time.perf_counter()
@@ -75,15 +98,16 @@ def _record(
             run_dir,
             name,
             image,
-            inspection.heatmap,
-            inspection.reconstruction,
+            heatmap,
+            reconstruction,
             regions,
             review=thresholds.review,
             ng=thresholds.ng,
         )
         if heatmaps:
-            write_heatmap(run_dir, name, inspection.heatmap)
-    write_ms = (time.perf_counter() - start) * 1e3
+            write_heatmap(run_dir, name, heatmap)
+    milliseconds = {"decode": decoded.milliseconds, **inspection.milliseconds}
+    milliseconds["write"] = milliseconds.get("write", 0.0) + (time.perf_counter() - start) * 1e3
     for region, picture in zip(regions, pictures, strict=True):
         region.picture = picture
     return ImageRecord(
@@ -92,7 +116,7 @@ def _record(
         severity=inspection.severity,
         width=image.shape[1],
         height=image.shape[0],
-        milliseconds={"decode": decoded.milliseconds, **inspection.milliseconds, "write": write_ms},
+        milliseconds=milliseconds,
         inspected=_utc_now(),
         overlay=overlay,
         source=decoded.source,
@@ -158,7 +182,7 @@ def _candidate_records(inspection: Outcome, thresholds: Thresholds) -> list[Cand
 
 
 def _error_record(decoded: Decoded, reason: str, severity: float) -> ImageRecord:
-    height, width = decoded.image.shape[:2] if decoded.image is not None else (0, 0)
+    height, width = decoded.strip or (decoded.image.shape[:2] if decoded.image is not None else (0, 0))
     return ImageRecord(
         image=decoded.entry.image,
         verdict="ERROR",

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from flawmap.inspect.pipeline import Prepared
 from flawmap.inspect.records import SourceFile
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.strips.open_rows import strip_size
 
 Image = NDArray[Any]
 Prepare = Callable[[int, Image], Prepared]  # of the entry at this place
@@ -33,6 +35,7 @@ class Decoded:
     image: Image | None
     error: Exception | None
     prepared: Prepared | None = None
+    strip: tuple[int, int] | None = None  # height and width of a picture so large that it was not read: see `open_rows`
 
 
 def read_ahead(
@@ -73,19 +76,31 @@ def source_of(path: Path) -> SourceFile:
 
 
 def decode(number: int, entry: InputImage, prepare: Prepare | None) -> Decoded:
-    """Reads one image and puts it through `prepare`, as the one at place `number`; what goes wrong is in `error`."""
+    """Reads one image and puts it through `prepare`, as the one at place `number`; what goes wrong is in `error`.
+
+    One too large to be held as a whole is not read: it is for whoever scores it.
+    """
     source = source_of(entry.path)  # before reading: a change while it is read shows at the next run
-    start = time.perf_counter()
     decoded = Decoded(entry, source, 0.0, None, None)
+    decoded.strip = strip_size(entry.path)
+    if decoded.strip is None:
+        decode_whole(decoded, None if prepare is None else partial(prepare, number))
+    return decoded
+
+
+def decode_whole(decoded: Decoded, prepare: Callable[[Image], Prepared] | None) -> None:
+    """Reads the image and puts it through `prepare`; what goes wrong is in `error`."""
+    path = decoded.entry.path
+    start = time.perf_counter()
+    decoded.strip = None
     try:
-        decoded.image = read_image(entry.path)
+        decoded.image = read_image(path)
     except Exception as error:  # a decoder may raise anything on a file made to break it
         known = isinstance(error, ImageError)
-        decoded.error = error if known else ImageError(entry.path, f"{type(error).__name__}: {error}")
+        decoded.error = error if known else ImageError(path, f"{type(error).__name__}: {error}")
     decoded.milliseconds = (time.perf_counter() - start) * 1e3
     if decoded.image is not None and prepare is not None:
         try:
-            decoded.prepared = prepare(number, decoded.image)
+            decoded.prepared = prepare(decoded.image)
         except Exception as error:  # of another kind than the bundle's, not to be aligned, no memory
             decoded.error = error
-    return decoded

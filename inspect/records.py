@@ -109,6 +109,7 @@ class ImageRecord(BaseModel):
     error: str = ""
     overlay: str | None = None  # the whole picture with its regions, relative to the run folder
     source: SourceFile
+    bands: int | None = None  # rows of a picture too large to be held as a whole, inspected in so many bands
     alignment: AlignmentRecord | None = None
     pixel_size: PixelSizeRecord | None = None  # where it is known
     regions: list[RegionRecord]  # the worst first; what rules dropped, last

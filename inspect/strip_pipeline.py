@@ -66,6 +66,10 @@ class StripFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives the room on the disk back."""
         for file in (self.image, self.heatmap, self.reconstruction):
             file.close()
 
@@ -73,9 +77,10 @@ class StripFiles:
 class StripPipeline:
     """Inspects pictures of any height in memory that depends on their width alone; one at a time."""
 
-    def __init__(self, pipeline: Pipeline, *, band_pixels: int = BAND_PIXELS) -> None:
+    def __init__(self, pipeline: Pipeline, *, band_pixels: int | None = None) -> None:
+        """`band_pixels`: px of a band, BAND_PIXELS unless given; what is found does not depend on it."""
         self._pipeline = pipeline
-        self._band_pixels = band_pixels
+        self._band_pixels = BAND_PIXELS if band_pixels is None else band_pixels
 
     def grid_bands(self, rows: Rows) -> list[GridBand]:
         """The bands in which `rows` are inspected."""

@@ -144,6 +144,7 @@ def make_bundle(
     batch: int | str = "n",
     calibrated: bool = True,
     part: Part = NOTHING_SAID,
+    longest_side: int | None = None,
 ) -> Bundle:
     """Writes a sealed bundle of the toy network into `folder` (made here) and reads it back."""
     (folder / "golden").mkdir(parents=True)
@@ -159,7 +160,7 @@ def make_bundle(
         flawmap_version="0.1.0",
         network=NetworkInfo(kind="mean5x5", stride=stride, receptive_field=RECEPTIVE_FIELD),
         tile=TileInfo(size=tile_size, overlap=overlap, border=border),
-        image=ImageInfo(channels=channels, dtype=dtype),
+        image=ImageInfo(channels=channels, dtype=dtype, longest_side=longest_side),
         normalisation=NormalisationInfo(mean=[MEAN[dtype]] * channels, std=[STD[dtype]] * channels),
         part=part,
         calibration=calibration() if calibrated else None,

@@ -19,7 +19,7 @@ from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
 from flawmap.tiling.pages import page_path
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
-from flawmap.tiling.strips.open_rows import is_strip, open_rows, picture_size
+from flawmap.tiling.strips.open_rows import open_rows, picture_size, strip_size
 from flawmap.tiling.strips.png_rows import unfilter
 from tests.image_files import FILES, chunk, sample, saved, tiff
 
@@ -228,7 +228,7 @@ def test_what_is_no_picture(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "text.bmp").write_bytes(b"no picture at all, and long enough for a header")
     assert picture_size(tmp_path / name) is None
-    assert not is_strip(tmp_path / name)
+    assert strip_size(tmp_path / name) is None
     with pytest.raises(ImageError) as whole:
         read_image(tmp_path / name)
     with pytest.raises(ImageError) as found, open_rows(tmp_path / name):
@@ -240,11 +240,11 @@ def test_a_strip_is_known_by_its_header(tmp_path: Path, monkeypatch: pytest.Monk
     for name in ("grey.png", "grey.bmp", "grey.jpg", "comment.jpg", "lzw.tif", "big.tif"):
         (tmp_path / name).write_bytes(FILES[name][0])
         assert picture_size(tmp_path / name) == (37, 41)
-        assert not is_strip(tmp_path / name)
+        assert strip_size(tmp_path / name) is None
     monkeypatch.setattr("flawmap.tiling.strips.open_rows.STRIP_PIXELS", 37 * 41 - 1)
-    assert is_strip(tmp_path / "grey.png")
+    assert strip_size(tmp_path / "grey.png") == (37, 41)
     monkeypatch.setattr("flawmap.tiling.strips.open_rows.STRIP_PIXELS", 37 * 41)
-    assert not is_strip(tmp_path / "grey.png")
+    assert strip_size(tmp_path / "grey.png") is None
 
 
 @given(

@@ -128,8 +128,7 @@ def test_what_does_not_fit_the_bundle_is_refused(pipelines: list[Pipeline], tmp_
     with pytest.raises(ImageError, match="the image is mono uint16, the bundle was trained on mono uint8"):
         inspected(pipelines[0], tmp_path / "deep.tif", 5000)
     write_image(tmp_path / "strip.tif", good_image(300, 60))
-    bundle = make_bundle(tmp_path / "shrinking")
-    bundle.info.image.longest_side = 100
+    bundle = make_bundle(tmp_path / "shrinking", longest_side=100)
     pipeline = Pipeline(bundle, pipelines[0].scorer, pipelines[0].thresholds)
     refused = re.escape("60x300 px is too large to be held as a whole, which `image.longest_side` needs: train without")
     with pytest.raises(ImageError, match=refused):

@@ -28,15 +28,16 @@ from flawmap.tiling.strips.tiff_rows import TiffRows
 from flawmap.tiling.strips.whole_limit import check_whole
 from flawmap.tiling.tiff_pages import FileBytes
 
-# A picture of more pixels is a strip: whole, it and its heatmap would fill 2 GiB of memory beside the network (a mono
-# picture takes 7 bytes a pixel, an RGB one 13).
-STRIP_PIXELS = 1 << 27
+# A picture of more pixels is a strip. While one is scored, the next is decoded and the one before drawn, which takes 13
+# bytes a pixel, 23 of RGB: beside the network no more than 2 GiB.
+STRIP_PIXELS = 1 << 26
+WHOLE_PIXELS = 1 << 28  # of a picture that somebody needs as a whole, whatever memory that takes
 
 
-def is_strip(path: Path) -> bool:
-    """Whether the picture at `path` is so large that it is to be read in rows, as far as its header tells."""
+def strip_size(path: Path) -> tuple[int, int] | None:
+    """(height, width) of a picture so large that it is to be read in rows; None of others, as far as headers tell."""
     size = picture_size(path)
-    return size is not None and size[0] * size[1] > STRIP_PIXELS
+    return size if size is not None and size[0] * size[1] > STRIP_PIXELS else None
 
 
 def picture_size(path: Path) -> tuple[int, int] | None:

@@ -26,7 +26,8 @@ class RowFile:
         self.dtype = np.dtype(dtype)
         self._row_bytes = self.dtype.itemsize * int(np.prod(shape[1:]))
         self._lock = threading.Lock()
-        self._file = tempfile.TemporaryFile(dir=folder, prefix=".flawmap-")  # noqa: SIM115 (closed by `__exit__`)
+        # Without a buffer: closing it on a full disk would want to write, and fail.
+        self._file = tempfile.TemporaryFile(dir=folder, prefix=".flawmap-", buffering=0)  # noqa: SIM115 (see `close`)
 
     def __enter__(self) -> "RowFile":
         return self
@@ -50,7 +51,9 @@ class RowFile:
             raise ValueError(f"`rows` ({rows.shape} {rows.dtype}) must be {self.shape[1:]} {self.dtype} each")
         with self._lock:
             self._file.seek(0, 2)
-            self._file.write(np.ascontiguousarray(rows).data)
+            left = memoryview(np.ascontiguousarray(rows).data).cast("B")
+            while left:
+                left = left[self._file.write(left) :]
 
     def __getitem__(self, box: tuple[slice, slice]) -> NDArray[Any]:
         """A copy of the box, [y1 - y0, x1 - x0(, C)]."""
@@ -66,7 +69,9 @@ class RowFile:
         data = bytearray(n_rows * self._row_bytes)
         with self._lock:
             self._file.seek(y * self._row_bytes)
-            found = self._file.readinto(data)
-        if found != len(data):
+            left = memoryview(data)
+            while left and (found := self._file.readinto(left)):
+                left = left[found:]
+        if left:
             raise ValueError(f"rows {y}..{y + n_rows - 1} are not all there: only what was appended can be read")
         return np.frombuffer(data, self.dtype).reshape(n_rows, *self.shape[1:])
