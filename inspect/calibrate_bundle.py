@@ -5,11 +5,14 @@ from pathlib import Path
 
 from flawmap.export.bundle import read_bundle, update_bundle
 from flawmap.export.calibration_record import Calibration, check_false_alarms
-from flawmap.inspect.calibrate import calibrate
-from flawmap.inspect.pipeline import Heatmap, Pipeline
+from flawmap.inspect.calibrate import Seen, calibrate_on
+from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.strip_pipeline import StripPipeline, refusal
+from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.strips.open_rows import WHOLE_PIXELS, open_rows, strip_size
 
 
 def calibrate_bundle(
@@ -31,11 +34,23 @@ def calibrate_bundle(
     pipeline = Pipeline(bundle, open_scorer(bundle, device))
     with progress("calibrating", len(paths)) as step:
 
-        def heatmaps() -> Iterator[Heatmap]:
+        def seen() -> Iterator[Seen]:
             for path in paths:
-                yield pipeline.heatmap(read_image(path))[0]
+                yield _seen(path, pipeline)
                 step(path.name)
 
-        calibration = calibrate(heatmaps(), false_alarms)
+        calibration = calibrate_on(seen(), false_alarms)
     update_bundle(bundle_dir, calibration=calibration)
     return calibration
+
+
+def _seen(path: Path, pipeline: Pipeline) -> Seen:
+    """What calibration keeps of a picture; one too large to be held as a whole is read and scored in bands of rows."""
+    size = strip_size(path)
+    if size is None or pipeline.needs_whole:
+        if size is not None and size[0] * size[1] > WHOLE_PIXELS:
+            raise ImageError(path, refusal(*size, pipeline.needs_whole))
+        return Seen.of(pipeline.heatmap(read_image(path))[0])
+    with open_rows(path) as rows:
+        bands = StripPipeline(pipeline).bands(rows)
+        return Seen.of_bands(size, (band.heatmap for band in bands))

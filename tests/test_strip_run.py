@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 import tifffile
 
+from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.record_files import read_record, record_path
 from flawmap.inspect.records import ImageRecord, RunInfo
-from flawmap.tiling.errors import InspectionStoppedError
+from flawmap.tiling.errors import ImageError, InspectionStoppedError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle
 from tests.test_folder import small_disk
@@ -124,3 +126,22 @@ def test_a_bundle_that_needs_whole_pictures_gets_them_up_to_a_limit(
     assert run("refused").counts["ERROR"] == 2
     said = "90x700 px is too large to be held as a whole, which `image.longest_side` needs: train without"
     assert record(tmp_path / "refused", "strip.tif").error.startswith(said)
+
+
+def test_calibration_is_the_same(images: Path, bundle: Path, tmp_path: Path, request: Any) -> None:
+    paths = [images / name for name in NAMES]
+    one, other = (shutil.copytree(bundle, tmp_path / name) for name in ("whole", "bands"))
+    whole = calibrate_bundle(one, paths, 0.1)
+    request.getfixturevalue("in_bands")
+    assert calibrate_bundle(other, paths, 0.1) == whole
+
+
+@pytest.mark.usefixtures("in_bands")
+def test_calibration_refuses_what_its_bundle_cannot_take(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrinking = make_bundle(tmp_path / "shrinking", longest_side=200).folder
+    calibrate_bundle(shrinking, [images / "strip.tif"], 0.1)
+    monkeypatch.setattr("flawmap.inspect.calibrate_bundle.WHOLE_PIXELS", 30_000)
+    with pytest.raises(ImageError, match=r"strip\.tif: 90x700 px is too large to be held as a whole"):
+        calibrate_bundle(shrinking, [images / "strip.tif"], 0.1)
