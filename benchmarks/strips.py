@@ -1,0 +1,82 @@
+"""A line-scan strip, generated, inspected by a bundle in a process of its own: time, and the most memory it took.
+
+    python -m benchmarks.strips my_product.bundle                      # 8192x60000, takes minutes
+    python -m benchmarks.strips my_product.bundle --height 6000 --compression zlib
+
+The bundle: for mono images of 8 bits. The strip is ground metal with a dot every few thousand rows and one scratch
+that goes through joins; it is written to a temporary folder, and so is the run.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from benchmarks.measure import circumstances
+from flawmap.sample_data.dataset import Product
+
+BLOCK = 3000  # rows drawn at a time
+ROWS_PER_STRIP = 64
+SCRATCH_ROWS = 12_000  # the scratch is as long, if the strip is
+FLAWMAP = Path(sys.executable).with_name("flawmap")
+
+
+def strip_rows(height: int, width: int) -> Iterator[NDArray[np.uint8]]:
+    """The strip, ROWS_PER_STRIP rows at a time."""
+    product = Product("metal", (BLOCK, width))
+    scratch = height // 3, min(height // 3 + SCRATCH_ROWS, height)
+    for number, top in enumerate(range(0, height, BLOCK)):
+        block = product.good(number % 4)[: height - top]
+        if number % 2 == 0:
+            block[len(block) // 2 :][:5, width // 3 :][:, :5] = 255
+        block[max(0, scratch[0] - top) : max(0, scratch[1] - top), width // 2 : width // 2 + 3] = 20
+        for y in range(0, len(block), ROWS_PER_STRIP):
+            yield block[y : y + ROWS_PER_STRIP]
+
+
+def write_strip(path: Path, height: int, width: int, compression: str | None) -> None:
+    tifffile.imwrite(
+        path,
+        strip_rows(height, width),
+        shape=(height, width),
+        dtype=np.uint8,
+        rowsperstrip=ROWS_PER_STRIP,
+        compression=compression,
+        photometric="minisblack",
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--width", type=int, default=8192)
+    parser.add_argument("--height", type=int, default=60_000)
+    parser.add_argument("--compression", default=None, help="of the TIFF: zlib, lzw, zstd; none unless given")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        strip, run_dir = Path(folder) / "strip.tif", Path(folder) / "run"
+        write_strip(strip, arguments.height, arguments.width, arguments.compression)
+        subprocess.run([FLAWMAP, "inspect", strip, "-m", arguments.bundle, "-o", run_dir], check=True)
+        run = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))
+        record = json.loads((run_dir / "regions" / "strip.tif.json").read_text(encoding="utf-8"))
+    report = {
+        "size": [arguments.width, arguments.height],
+        "peak_memory_mib": run["peak_memory_mib"],
+        "seconds": {stage: round(ms / 1e3, 1) for stage, ms in record["milliseconds"].items()},
+        "tallest_region": max((r["y_max"] - r["y_min"] for r in record["regions"]), default=0),
+        **{key: record[key] for key in ("bands", "verdict", "error")},
+        "regions": len(record["regions"]),
+        "device": run["device"],
+    }
+    print(json.dumps(report | circumstances(["flawmap", "numpy", "onnxruntime"]), indent=2))
+
+
+if __name__ == "__main__":
+    main()
