@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -314,6 +315,18 @@ def test_minutes_end_a_training(tmp_path: Path) -> None:
     assert rates[-1] <= max(rates)
 
 
+def test_a_training_that_the_clock_cut_short_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, learning={"steps": 100_000, "minutes": 0.02})
+    assert re.search(r"the network learned \d+ steps in \d\.\d minutes, .* fewer than 1500 leave", caplog.text)
+
+
+def test_a_training_of_as_many_steps_as_asked_for_says_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(tmp_path, learning={"steps": 3})
+    assert "the network learned" not in caplog.text
+
+
 def test_a_training_that_no_longer_gets_better_stops(tmp_path: Path) -> None:
     learning = {"steps": 10**6, "learning_rate": 1e-12, "weight_decay": 0, "validate_every": 2, "patience": 2}
     path = run(tmp_path, learning=learning)
@@ -328,7 +341,7 @@ def test_a_training_that_diverges_says_so(tmp_path: Path) -> None:
 
 def test_mining_happens_where_it_should(tmp_path: Path) -> None:
     told = Told()
-    run(tmp_path, told, learning={"steps": 10})
+    run(tmp_path, told, learning={"steps": 20})
     mined = [progress for progress, text in told.lines if "hard places" in text]
     assert mined == pytest.approx(MINING_AT)
 

@@ -30,6 +30,7 @@ from flawmap.training.good_images import (
 )
 from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
+from flawmap.training.precision import precision_for
 from flawmap.training.read_split import read_split
 from flawmap.training.scoring import RawTile, ScoringModel, build_network, evidence_of_tiles
 from flawmap.training.split import Split, split_images
@@ -38,8 +39,11 @@ from flawmap.training.suspicious import write_suspicious
 from flawmap.training.tile_batches import TileBatch, TileBatches, TileDrawer
 from flawmap.training.tile_geometry import check_tile_settings
 
+LOG = logging.getLogger(__name__)
+
 VALIDATION_BATCHES = 6
 VALIDATION_SEED = 1_000_003  # far from every training step's seed
+FEW_STEPS = 1500  # what the cloth of docs/detection.md needed to find most of its defects
 STANDARDISE_PIXELS = 20_000_000  # the highest peaks of so many good pixels tell how the tail falls off
 
 
@@ -85,6 +89,7 @@ def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, re
     _fit(learner, held_out_drawer, resume_file, _identity(paths, config), accelerator)
     model.cpu().eval()
     _check_finite(model, config)
+    _note_few_steps(learner)
     report(1.0, "measuring what good pixels show")
     standardisation = _standardise(model, prepared.held_out, config)
     model = ScoringModel(
@@ -149,7 +154,7 @@ def _fit(learner: Learner, held_out: TileDrawer, resume_file: Path, identity: st
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=1,
-        precision="16-mixed" if accelerator == "gpu" else "32-true",
+        precision=precision_for(accelerator),
         max_epochs=-1,
         val_check_interval=settings.validate_every,
         check_val_every_n_epoch=None,
@@ -162,7 +167,7 @@ def _fit(learner: Learner, held_out: TileDrawer, resume_file: Path, identity: st
         gradient_clip_val=1.0,
     )
     with warnings.catch_warnings():
-        # Lightning advises more loader processes; batches are drawn in this one so that hard places reach them at once.
+        # Lightning advises loader processes; batches are drawn in a thread, so that hard places reach them at once.
         warnings.simplefilter("ignore")
         _run(
             trainer,
@@ -189,6 +194,20 @@ def _check_finite(model: ScoringModel, config: TrainConfig) -> None:
         rate = config.learning.learning_rate
         raise UsageError(
             f"the training diverged, its weights are not finite: lower `learning.learning_rate` (={rate:g})"
+        )
+
+
+def _note_few_steps(learner: Learner) -> None:
+    """Says that a training was too short to judge the method by, as on a machine that is busy with something else."""
+    step, seconds = learner.schedule.step, learner.schedule.seconds
+    if learner.model.has_head and step < FEW_STEPS and learner.schedule.by_clock:
+        LOG.warning(
+            "the network learned %d steps in %.1f minutes, %.2f s each; fewer than %d leave much unfound: give it more "
+            "--minutes, or a machine that does nothing else meanwhile",
+            step,
+            seconds / 60,
+            seconds / max(step, 1),
+            FEW_STEPS,
         )
 
 

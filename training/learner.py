@@ -19,8 +19,9 @@ from flawmap.training.schedule import Schedule
 from flawmap.training.scoring import ScoringModel
 from flawmap.training.tile_batches import HardPlace, TileBatch, TileDrawer
 
-MINING_AT = (0.4, 0.6, 0.8)  # of the run
-MINING_SHARE = 0.04  # of the seconds so far, each time
+MINING_AT = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.85)  # of the run
+MINING_SHARE = 0.03  # of the seconds so far, each time
+REMEMBERED_SHARE = 1 / 3  # of the hard places known before stay, the hardest: they are not to be unlearned
 LOG_EVERY = 20  # steps
 
 
@@ -149,7 +150,8 @@ class Learner(pl.LightningModule):
         rng = (self.config.learning.seed, self.minings)
         mined = mine(self.model.eval(), self.drawer.images, rng, until)
         self.model.train(training)
-        self.drawer.hard_places += mined.hard
+        known = self.drawer.hard_places
+        self.drawer.hard_places = mined.hard + known[: int(len(known) * REMEMBERED_SHARE)]
         self.suspicious += mined.suspicious
         self.drawer.suspicious_places = [peak.place for peak in self.suspicious]
         left_out = f", {len(self.suspicious)} left out as suspicious" if self.suspicious else ""

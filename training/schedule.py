@@ -29,6 +29,11 @@ class Schedule:
         by_clock = self.seconds / (self.minutes * 60) if self.minutes else 0.0
         return min(1.0, max(by_steps, by_clock))
 
+    @property
+    def by_clock(self) -> bool:
+        """Whether the minutes ran out before the steps did."""
+        return self.minutes is not None and self.step < self.steps and self.seconds >= self.minutes * 60
+
     def rate(self) -> float:
         """Share of the highest learning rate: linear warm-up, then a cosine down to `FINAL_RATE`."""
         progress = self.progress

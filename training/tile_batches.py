@@ -1,11 +1,13 @@
 """Batches of damaged and undamaged tiles, drawn anew for every step.
 
-A batch is a function of the seed, the step and the hard places found so far: a training that was killed and resumed
-sees the batches that an undisturbed one would have seen.
+A batch is a function of the seed, the step and the hard places known when it is drawn: a training that was killed and
+resumed sees the batches that an undisturbed one would have seen.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -57,7 +59,7 @@ class TileDrawer:
         self.size = config.tile.train_size
         self.settings = config.damage
         self.variation = Variation(config.variation, images.full_scale)
-        self.hard_places: list[HardPlace] = []
+        self.hard_places: list[HardPlace] = []  # the hardest first
         self.suspicious_places: list[HardPlace] = []
 
     def batch(self, seed: tuple[int, ...], n_tiles: int) -> TileBatch:
@@ -115,7 +117,8 @@ class TileDrawer:
     def _place(self, rng: np.random.Generator, hard: bool) -> tuple[int, int, int]:
         """(image index, y and x of the tile's corner in the padded image)."""
         if hard:
-            place = self.hard_places[int(rng.integers(len(self.hard_places)))]
+            # The square draws the hardest, which come first, most often.
+            place = self.hard_places[int(len(self.hard_places) * rng.random() ** 2)]
             index, image = place.image, self.images.padded[place.image]
             low = np.array([place.y, place.x]) - self.size + self.size // 4
             y, x = (int(n) for n in low + rng.integers(0, self.size // 2, 2))
@@ -142,7 +145,10 @@ class TileDrawer:
 
 
 class TileBatches(IterableDataset[TileBatch]):
-    """Endless batches from `first_step` on, one a training step."""
+    """Endless batches from `first_step` on, one a training step, each drawn while the step before it learns.
+
+    Hard places and suspicious ones that are found meanwhile reach the batch after it.
+    """
 
     def __init__(self, drawer: TileDrawer, seed: int, batch_size: int, first_step: int) -> None:
         self.drawer = drawer
@@ -151,10 +157,15 @@ class TileBatches(IterableDataset[TileBatch]):
         self.first_step = first_step
 
     def __iter__(self) -> Iterator[TileBatch]:
-        step = self.first_step
-        while True:
-            yield self.drawer.batch((self.seed, step), self.batch_size)
-            step += 1
+        def draw(step: int) -> TileBatch:
+            return self.drawer.batch((self.seed, step), self.batch_size)
+
+        with ThreadPoolExecutor(1, "draw") as pool:
+            coming = pool.submit(draw, self.first_step)
+            for step in count(self.first_step + 1):
+                batch = coming.result()
+                coming = pool.submit(draw, step)
+                yield batch
 
 
 def _stack(tiles: Sequence[NDArray[np.generic]]) -> Tensor:
