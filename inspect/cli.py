@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from flawmap.inspect.line_commands import watch
 from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -178,6 +179,9 @@ def inspect(
         raise typer.Exit(ImageError.exit_code)
     if fail_on_ng and run.counts["NG"]:
         raise typer.Exit(1)
+
+
+app.command()(watch)
 
 
 @app.command()

@@ -26,6 +26,7 @@ from flawmap.inspect.run_layout import (
     RECORDS,
     REGIONS_TABLE,
     RUN_INFO,
+    WATCH_FOLDERS,
 )
 from flawmap.tiling.errors import InspectionStoppedError, UsageError
 
@@ -66,8 +67,11 @@ def make_run_folder(run_dir: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
 
 
-def check_continues(run_dir: Path, run: RunInfo) -> None:
-    """UsageError, naming what differs, if `run_dir` holds a run that `run` would not continue."""
+START_OVER = "Give `--fresh` to remove its results and start over, or another folder"
+
+
+def check_continues(run_dir: Path, run: RunInfo, ways_out: str = START_OVER) -> None:
+    """UsageError, naming what differs and the ways out, if `run_dir` holds a run that `run` would not continue."""
     if not (run_dir / RUN_INFO).exists():
         return
     earlier = read_run_info(run_dir)
@@ -82,10 +86,7 @@ def check_continues(run_dir: Path, run: RunInfo) -> None:
         if before.get(name) != now.get(name)
     ]
     if differences:
-        raise UsageError(
-            f"`-o` (={run_dir}) holds another run: {'; '.join(differences)}. "
-            "Give `--fresh` to remove its results and start over, or another folder"
-        )
+        raise UsageError(f"`-o` (={run_dir}) holds another run: {'; '.join(differences)}. {ways_out}")
 
 
 def _what_decides(run: RunInfo) -> dict[str, Any]:
@@ -113,6 +114,10 @@ def clear(run_dir: Path) -> None:
         for suffix in DETECTION_LIMIT_SUFFIXES:  # other results of the same bundle leave it true, another bundle not
             (run_dir / DETECTION_LIMIT).with_suffix(suffix).unlink(missing_ok=True)
         forget_evaluation(run_dir)
+        for folder in WATCH_FOLDERS:
+            for path in _files(run_dir / folder):
+                if path.suffix == ".json":
+                    path.unlink(missing_ok=True)
         # run.json last: a kill in between leaves a run that can be cleared again.
         for name in (IMAGES_TABLE, REGIONS_TABLE, PARTS_TABLE, PAGE, RUN_INFO):
             (run_dir / name).unlink(missing_ok=True)
@@ -164,7 +169,7 @@ def is_done(run_dir: Path, one: Assigned) -> bool:
 def remove_leftovers(run_dir: Path) -> None:
     """Removes the temporary files that a killed process left: hidden, with the sixteen hex digits of `write_whole`."""
     temporary = re.compile(r"\.[0-9a-f]{16}(\.[a-z]+)?")
-    for folder in (run_dir, *(run_dir / name for name in OUTPUT_FOLDERS)):
+    for folder in (run_dir, *(run_dir / name for name in (*OUTPUT_FOLDERS, *WATCH_FOLDERS))):
         for path in _files(folder):
             if temporary.fullmatch(path.name):
                 path.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Where things lie in a run folder.
 
 run.json  images.csv  regions.csv  parts.csv  index.html  metrics.json  regions/<name>.json  overlays/  evaluation/
+results/<part>.json  parts/<part>.json  .outgoing/  publish/
 """
 
 import re
@@ -20,6 +21,12 @@ EVALUATION_FILES = re.compile(r"index\.html|(roc|froc|score_histogram|(missed|fa
 EVALUATION_OF_MODEL = re.compile(r"model-[0-9]+")  # the same again, of one model of a recipe
 DETECTION_LIMIT = "evaluation/detection_limit"  # the smallest defect that is found, as `flawmap evaluate` measured it
 DETECTION_LIMIT_SUFFIXES = (".json", ".csv", ".png")
+# Of `flawmap watch`: a result for each part.
+RESULTS = "results"  # to be read, or taken away, by whoever needs them
+PART_RESULTS = "parts"  # the same, kept
+OUTGOING = ".outgoing"  # on their way to RESULTS
+PUBLISH = "publish"  # until a broker has them
+WATCH_FOLDERS = (RESULTS, PART_RESULTS, OUTGOING, PUBLISH)
 LOCK = ".flawmap.lock"
 
 

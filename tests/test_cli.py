@@ -49,7 +49,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for command in ("train", "calibrate", "export", "inspect", "evaluate", "report", "doctor", "demo"):
+    for command in ("train", "calibrate", "export", "inspect", "evaluate", "report", "doctor", "demo", "watch"):
         assert command in done.stdout
 
 

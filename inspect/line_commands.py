@@ -1,0 +1,89 @@
+"""The commands of the running line: `flawmap watch`."""
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from flawmap.inspect.line.part_result import PartResult
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Folder into which the cameras write, and those below it.")],
+    model: Annotated[Path, typer.Option("--model", "-m", help="Bundle, or a recipe (YAML) of several.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; a watcher goes on there.")],
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, openvino or tensorrt.")] = "auto",
+    false_alarms: Annotated[
+        float | None,
+        typer.Option(help="False regions a good image may show on average; the bundle's own unless given."),
+    ] = None,
+    quantile: Annotated[
+        float | None, typer.Option(help="Instead of --false-alarms: share of good images that show none.")
+    ] = None,
+    takt: Annotated[float | None, typer.Option(help="Seconds a result may take once its picture is complete.")] = None,
+    settle: Annotated[float, typer.Option(help="Seconds a picture must not change to count as complete.")] = 0.5,
+    give_up: Annotated[float, typer.Option(help="Seconds until one that cannot be read counts as broken.")] = 10.0,
+    done_marker: Annotated[
+        bool, typer.Option("--done-marker", help="Take a picture only when PICTURE.done lies beside it.")
+    ] = False,
+    poll: Annotated[float, typer.Option(help="Seconds from look to look, beside the system's events.")] = 1.0,
+    part_timeout: Annotated[float, typer.Option(help="Seconds a part waits for its next picture.")] = 60.0,
+    mqtt: Annotated[str | None, typer.Option(help="Publish results: mqtt://[user@]host[:port]/topic.")] = None,
+    heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Write every heatmap as TIFF.")] = False,
+    workers: Annotated[int, typer.Option(help="Pictures read ahead in parallel.")] = 1,
+) -> None:
+    """Inspects pictures as cameras drop them, and writes a result file for every part, until it is stopped."""
+    from flawmap.export.calibration_record import false_alarms_of
+    from flawmap.inspect.line.arrivals import Patience
+    from flawmap.inspect.line.stop import Stop, stopped_by_signals
+    from flawmap.inspect.watch_folder import watch_folder
+    from flawmap.inspect.watch_loop import WatchSettings
+
+    settings = WatchSettings(
+        patience=Patience(settle, give_up, done_marker),
+        poll=poll,
+        part_timeout=part_timeout,
+        takt=takt,
+        workers=workers,
+        heatmaps=heatmaps,
+        mqtt=mqtt,
+    )
+    bell: SimpleQueue[str] = SimpleQueue()
+    stop = Stop(bell)
+    with stopped_by_signals(stop):
+        run = watch_folder(
+            folder,
+            model,
+            output,
+            stop,
+            bell,
+            device=device,
+            false_alarms=false_alarms_of(false_alarms, quantile),
+            settings=settings,
+            say=_note,
+            tell=_tell,
+        )
+    counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
+    print(f"stopped; {run.counts['images']} images in {output}: {counts}", flush=True)
+
+
+def _note(text: str) -> None:
+    from flawmap.inspect.progress import printable
+
+    print(f"{_now()} note: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def _tell(result: "PartResult") -> None:
+    from flawmap.inspect.progress import printable
+
+    (content,) = result.result_content
+    rest = f": {content.error}" if content.error else f", severity {content.severity:.2f}"
+    print(f"{_now()} {printable(f'{result.part_id.id}: {content.verdict}{rest}')}", flush=True)
+
+
+def _now() -> str:
+    return datetime.now().isoformat(sep=" ", timespec="seconds")

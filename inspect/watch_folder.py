@@ -1,0 +1,125 @@
+"""Inspects a folder as pictures come into it, until it is told to stop: every picture once, a result for every part.
+
+What a run folder of `flawmap inspect` holds is written here too; the tables and the page when the watcher stops.
+"""
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Literal, TypeVar
+
+from flawmap.inspect.folder import conclude
+from flawmap.inspect.input_images import InputImage, file_name
+from flawmap.inspect.line.arrivals import Arrivals, Stamp
+from flawmap.inspect.line.hand_over import HandOver
+from flawmap.inspect.line.part_result import PartResult
+from flawmap.inspect.line.publisher import Publisher
+from flawmap.inspect.line.service_notice import notify
+from flawmap.inspect.line.stop import Stop
+from flawmap.inspect.part_book import PartBook
+from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.recipe.assignment import Assigned
+from flawmap.inspect.record_files import read_record, record_path, write_run_info
+from flawmap.inspect.records import ImageRecord, RunInfo
+from flawmap.inspect.run_folder import check_continues, make_run_folder, remove_leftovers, writing
+from flawmap.inspect.run_layout import PUBLISH, RECORDS
+from flawmap.inspect.run_lock import locked
+from flawmap.inspect.run_plan import describe, open_scorers, plan_watch
+from flawmap.inspect.watch_loop import Watch, WatchSettings
+from flawmap.tiling.errors import UsageError
+
+Told = TypeVar("Told")
+
+WAYS_OUT = "Give another folder: a watcher goes on with the same folder, model and settings only"
+
+
+def watch_folder(
+    folder: Path,
+    model: Path,
+    run_dir: Path,
+    stop: Stop,
+    bell: "SimpleQueue[str]",
+    *,
+    device: str = "auto",
+    false_alarms: float | None = None,
+    settings: WatchSettings | None = None,
+    say: Callable[[str], None] = print,
+    tell: Callable[[PartResult], None] = lambda result: None,
+) -> RunInfo:
+    """Watches `folder` until `stop` is asked for, which rings `bell`; `model` is a bundle or a recipe.
+
+    `say` hears what an operator should know (takt, broker, folder gone), `tell` each result once it is written; they
+    are called from several threads, one at a time. Pictures with a record in `run_dir` are not inspected again.
+
+    Returns what run.json says. Raises UsageError and DeviceError before a picture is taken; InspectionStoppedError (a
+    full disk) after the tables of what is done were written.
+    """
+    settings, turn = settings or WatchSettings(), threading.Lock()
+    say, tell = _in_turn(say, turn), _in_turn(tell, turn)
+    plan = plan_watch(model, false_alarms)
+    if plan.recipe is not None and not plan.recipe.expected:
+        raise UsageError(f"`--model` (={model}): `expected` is missing: it says when a part has all its pictures")
+    arrivals = Arrivals(folder, run_dir, settings.patience, partial(_inspected, run_dir))
+    if arrivals.folder.resolve().is_relative_to(run_dir.resolve()):
+        raise UsageError(f"`-o` (={run_dir}) must not be `FOLDER` (={folder}), nor hold it")
+    make_run_folder(run_dir)
+    with locked(run_dir):
+        scorers = open_scorers(plan, device)
+        run = describe(
+            plan,
+            scorers,
+            {"paths": [str(folder.resolve())], "device": device, "false_alarms": false_alarms,
+             "heatmaps": settings.heatmaps, "workers": settings.workers},
+        )  # fmt: skip
+        with writing(run_dir, at_start=True):
+            check_continues(run_dir, run, WAYS_OUT)
+            write_run_info(run_dir, run)
+            remove_leftovers(run_dir)
+            hand_over = HandOver(run_dir, publish=settings.mqtt is not None)
+        pipelines = [Pipeline(m.bundle, scorer, m.thresholds) for m, scorer in zip(plan.models, scorers, strict=True)]
+        book = PartBook(run_dir, run, hand_over, settings.part_timeout, say)
+        publisher = Publisher(settings.mqtt, run_dir / PUBLISH, say) if settings.mqtt else None
+        watch = Watch(run_dir, plan, pipelines, arrivals, book, publisher, settings, say, tell)
+        state: Literal["finished", "interrupted"] = "interrupted"
+        try:
+            watch.run(stop, bell)
+            state = "finished"
+        except BaseException:
+            with suppress(OSError):  # the disk may be full: what stopped the run is what the user must hear
+                conclude(run_dir, run, _recorded(run_dir, folder), state)
+            raise
+        notify("STOPPING=1")
+        with writing(run_dir):
+            return conclude(run_dir, run, _recorded(run_dir, folder), state)
+
+
+def _inspected(run_dir: Path, image: str) -> Stamp | None:
+    record = read_record(record_path(run_dir, file_name(image)))
+    if record is None or record.image != image:
+        return None
+    return Stamp(record.source.size_bytes, record.source.modified_ns)
+
+
+def _recorded(run_dir: Path, folder: Path) -> list[Assigned]:
+    """Every image that has a record, in the order in which they were inspected, whether or not it still lies there."""
+    found: list[tuple[str, ImageRecord]] = []
+    for path in (run_dir / RECORDS).glob("*.json"):
+        record = read_record(path)
+        if record is not None:
+            slim = record.model_copy(update={"regions": [], "candidates": []})
+            found.append((record.inspected, slim))
+    found.sort(key=lambda one: (one[0], one[1].image))
+    return [
+        Assigned(InputImage(folder / r.image, r.image, file_name(r.image)), r.model, r.part, r.camera) for _, r in found
+    ]
+
+
+def _in_turn(function: Callable[[Told], None], turn: threading.Lock) -> Callable[[Told], None]:
+    def one_at_a_time(told: Told) -> None:
+        with turn:
+            function(told)
+
+    return one_at_a_time
