@@ -26,17 +26,21 @@ def copy_tiles(
         y0, x0 = corners[k, 0], corners[k, 1]
         left = min(max(0, -x0), size)  # px of the tile: up to here, and from `right` on, reflection
         right = max(left, min(size, width - x0))
+        begin, end = (x0 + left) * bytes_a_pixel, (x0 + right) * bytes_a_pixel
+        whole = left == 0 and right == size
         for y in range(size * part // parts, size * (part + 1) // parts):
             row = image[_reflected(y0 + y, height)]
             tile_row = tiles[k, y]
-            source = row[(x0 + left) * bytes_a_pixel : (x0 + right) * bytes_a_pixel]
+            source = row[begin:end]
+            if whole:
+                for x in range(tile_row.shape[0]):
+                    tile_row[x] = source[x]
+                continue
             target = tile_row[left * bytes_a_pixel : right * bytes_a_pixel]
             for x in range(target.shape[0]):
                 target[x] = source[x]
-            if left > 0:
-                _copy_reflected(row, x0, 0, left, width, bytes_a_pixel, tile_row)
-            if right < size:
-                _copy_reflected(row, x0, right, size, width, bytes_a_pixel, tile_row)
+            _copy_reflected(row, x0, 0, left, width, bytes_a_pixel, tile_row)
+            _copy_reflected(row, x0, right, size, width, bytes_a_pixel, tile_row)
 
 
 @compiled
