@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flawmap.export.calibration_record import Calibration
 from flawmap.export.part_record import Part
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.reading import Bayer, Pages, Reading
 from flawmap.tiling.whole_file import write_text, write_whole
 
 SCHEMA_VERSION = 1
@@ -57,9 +58,23 @@ class ImageInfo(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    channels: Literal[1, 3]
+    channels: int = Field(ge=1)  # 1 grey, 3 RGB; with `pages` channels as many as pages
     dtype: Literal["uint8", "uint16", "float32"]
     longest_side: int | None = Field(default=None, ge=1)  # px; longer images are shrunk to it before tiles are cut
+    pages: Pages = "one"
+    bayer: Bayer | None = None
+    bits: int | None = Field(default=None, ge=8, le=16)  # significant ones of uint16; None: not known
+
+    @property
+    def reading(self) -> Reading:
+        """How files are read that this bundle takes."""
+        return Reading(self.pages, self.bayer, self.bits, self.channels if self.pages == "channels" else None)
+
+    @property
+    def full_scale(self) -> float | None:
+        """The largest value of a pixel; None where that is not known."""
+        bits = 8 if self.dtype == "uint8" else self.bits
+        return None if bits is None else float(2**bits - 1)
 
 
 class NormalisationInfo(BaseModel):

@@ -67,7 +67,7 @@ def tile_info(checkpoint: Checkpoint) -> TileInfo:
     if isinstance(network, BottleneckAutoencoder):
         return TileInfo(size=config.tile.train_size, overlap=overlap, border=0)
     border = config.tile.border
-    sizes = image_sizes(checkpoint.split, config.image.longest_side)
+    sizes = image_sizes(checkpoint.split, config.image)
     size = config.tile.size or choose_tile_size(sizes, overlap, network.stride, border)
     return TileInfo(size=size, overlap=overlap, border=border)
 
@@ -86,7 +86,7 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
             {
                 "channels": checkpoint.n_channels,
                 "dtype": checkpoint.dtype.name,
-                "longest_side": config.image.longest_side,
+                **config.image.model_dump(),
             }
         ),
         alignment=_alignment(checkpoint),

@@ -39,7 +39,7 @@ def write_classical_bundle(checkpoint_path: Path, out: Path) -> Written:
 def _fill(folder: Path, checkpoint: ClassicalCheckpoint) -> None:
     config, tiles = checkpoint.config, checkpoint.proof_tiles
     stride, overlap, border = stride_of(config), checked_overlap(config), config.tile.border
-    sizes = image_sizes(checkpoint.split, config.image.longest_side)
+    sizes = image_sizes(checkpoint.split, config.image)
     info = BundleInfo(
         product=config.product,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -52,7 +52,7 @@ def _fill(folder: Path, checkpoint: ClassicalCheckpoint) -> None:
             {
                 "channels": 1 if tiles.ndim == 3 else tiles.shape[3],
                 "dtype": tiles.dtype.name,
-                "longest_side": config.image.longest_side,
+                **config.image.model_dump(),
             }
         ),
         normalisation=NormalisationInfo(

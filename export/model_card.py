@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from flawmap.export.bundle import BundleInfo
+from flawmap.export.bundle import BundleInfo, ImageInfo
 
 
 def model_card(info: BundleInfo) -> str:
     """The card as Markdown, from the bundle's description alone."""
     made = info.provenance
     settings = made["settings"]
-    colour = "mono" if info.image.channels == 1 else "RGB"
     lines = [
         f"# {info.product}: flawmap bundle",
         "",
@@ -18,7 +17,7 @@ def model_card(info: BundleInfo) -> str:
         "| | |",
         "|---|---|",
         f"| model | {_model(info.network.kind, settings)} |",
-        f"| images it takes | {colour} {info.image.dtype}{_shrunk(info.image.longest_side)} |",
+        f"| images it takes | {_images(info.image)}{_shrunk(info.image.longest_side)} |",
         f"| tile | {info.tile.size} px, overlap {info.tile.overlap} px, reflected border {info.tile.border} px |",
         f"| good images learned from | {made['images_trained_on']} |",
         f"| held out to standardise scores | {made['images_standardised_on']} |",
@@ -58,6 +57,16 @@ def _model(kind: str, settings: dict[str, Any]) -> str:
     if network["latent_size"] is None:
         return f"convolutional autoencoder, no bottleneck; {levels}{compared}"
     return f"bottleneck autoencoder, latent size {network['latent_size']}; {levels}{compared}"
+
+
+def _images(image: ImageInfo) -> str:
+    colour = {1: "mono", 3: "RGB"}.get(image.channels, f"{image.channels}-channel")
+    if image.pages == "channels":
+        colour = f"TIFF stacks of {image.channels} grey pages,"
+    bits = "" if image.bits is None else f", of which {image.bits} bits count"
+    raw = "" if image.bayer is None else f", from raw pictures behind a Bayer filter {image.bayer}"
+    each = ", each page of a TIFF" if image.pages == "pictures" else ""
+    return f"{colour} {image.dtype}{bits}{raw}{each}"
 
 
 def _shrunk(longest_side: int | None) -> str:

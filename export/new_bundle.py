@@ -10,7 +10,9 @@ from pathlib import Path
 from flawmap.export.parity import Parity
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.pages import file_of
 from flawmap.tiling.shrink import shrunk_size
+from flawmap.training.config import ImageSettings
 from flawmap.training.split import Split
 
 MEASURED_IMAGES = 16  # looked at for their size
@@ -47,7 +49,7 @@ def new_bundle(out: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def image_sizes(split: Split, longest_side: int | None) -> list[tuple[int, int]]:
+def image_sizes(split: Split, settings: ImageSettings) -> list[tuple[int, int]]:
     """Heights and widths, as tiles are cut from, of a few good images that are still where training found them."""
-    paths = [p for p in split.calibrate + split.train if p.is_file()][:MEASURED_IMAGES]
-    return [shrunk_size(read_image(path).shape, longest_side) for path in paths]
+    paths = [p for p in split.calibrate + split.train if file_of(p).is_file()][:MEASURED_IMAGES]
+    return [shrunk_size(read_image(path, settings.reading).shape, settings.longest_side) for path in paths]

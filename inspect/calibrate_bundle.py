@@ -12,6 +12,7 @@ from flawmap.inspect.scorers import open_scorer
 from flawmap.inspect.strip_pipeline import StripPipeline, refusal
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.pages import pictures_of
 from flawmap.tiling.strips.open_rows import WHOLE_PIXELS, open_rows, strip_size
 
 
@@ -32,10 +33,11 @@ def calibrate_bundle(
     check_false_alarms(false_alarms)
     bundle = read_bundle(bundle_dir)
     pipeline = Pipeline(bundle, open_scorer(bundle, device))
-    with progress("calibrating", len(paths)) as step:
+    pictures = pictures_of(paths, bundle.info.image.pages)
+    with progress("calibrating", len(pictures)) as step:
 
         def seen() -> Iterator[Seen]:
-            for path in paths:
+            for path in pictures:
                 yield _seen(path, pipeline)
                 step(path.name)
 
@@ -46,11 +48,11 @@ def calibrate_bundle(
 
 def _seen(path: Path, pipeline: Pipeline) -> Seen:
     """What calibration keeps of a picture; one too large to be held as a whole is read and scored in bands of rows."""
-    size = strip_size(path)
+    size, reading = strip_size(path), pipeline.info.image.reading
     if size is None or pipeline.needs_whole:
         if size is not None and size[0] * size[1] > WHOLE_PIXELS:
             raise ImageError(path, refusal(*size, pipeline.needs_whole))
-        return Seen.of(pipeline.heatmap(read_image(path))[0])
-    with open_rows(path) as rows:
+        return Seen.of(pipeline.heatmap(read_image(path, reading))[0])
+    with open_rows(path, reading) as rows:
         bands = StripPipeline(pipeline).bands(rows)
         return Seen.of_bands(size, (band.heatmap for band in bands))

@@ -284,14 +284,16 @@ def _train(
     """Good images in, finished bundle out; the checkpoint stays in `output`.work."""
     from flawmap.export.part_record import read_part
     from flawmap.tiling.images import list_images
+    from flawmap.tiling.pages import pictures_of
 
-    paths = list_images(good_dir)
+    files = list_images(good_dir)
     _need_training()
     from flawmap.inspect.progress import progress
     from flawmap.training.config import load_config
     from flawmap.training.fit import train
 
     config = load_config(config_file, overrides)
+    paths = pictures_of(files, config.image.pages)
     part = read_part(part_file) if part_file is not None else None
     work = output.with_name(output.name + ".work")
     with progress("learning", 100) as step:
@@ -311,6 +313,7 @@ def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str,
     _need_training()
     from flawmap.export.bundle import update_bundle
     from flawmap.export.bundle_writer import write_bundle
+    from flawmap.tiling.pages import file_of
 
     written = write_bundle(checkpoint, output, batch_size=batch_size)
     if written.parity is not None:
@@ -320,7 +323,7 @@ def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str,
         )
     if part is not None:
         update_bundle(output, part=part)
-    held_out = [path for path in written.held_out if path.is_file()]
+    held_out = [path for path in written.held_out if file_of(path).is_file()]
     if len(held_out) < len(written.held_out):
         _say(f"not calibrated: images that training held out are gone, {written.held_out[0].parent} is not as it was")
         return

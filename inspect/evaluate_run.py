@@ -12,7 +12,7 @@ from flawmap.inspect.evaluation.image_figures import SIZE_NAMES
 from flawmap.inspect.evaluation.matching import DefectOutcome, FalseRegion, ImageOutcome
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.record_files import read_run_info
-from flawmap.inspect.records import RecipeInfo
+from flawmap.inspect.records import RecipeInfo, RunInfo
 from flawmap.inspect.report.evaluation_page import PAGE, Gallery, write_evaluation_page
 from flawmap.inspect.report.evaluation_plots import Curve, Point, draw_froc, draw_roc, draw_severities
 from flawmap.inspect.report.gallery import Exhibit, draw_exhibits
@@ -21,6 +21,7 @@ from flawmap.inspect.run_folder import forget_evaluation
 from flawmap.inspect.run_layout import EVALUATION, METRICS, heatmap_path
 from flawmap.inspect.true_defects import NEAR
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.reading import Reading
 from flawmap.tiling.whole_file import write_text
 
 EXHIBITS_MAX = 60  # of each kind
@@ -140,7 +141,7 @@ def _missed(run_dir: Path, evaluation: Evaluation) -> tuple[list[Exhibit], int]:
     exhibits = []
     for outcome, defect in missed[:EXHIBITS_MAX]:
         facts = [*_place(defect.box), ("area", f"{defect.area_px} px"), ("seen as", _nearest(defect))]
-        exhibits.append(_exhibit(run_dir, outcome, defect.box, facts))
+        exhibits.append(_exhibit(run_dir, evaluation.run, outcome, defect.box, facts))
     return exhibits, len(missed)
 
 
@@ -154,12 +155,12 @@ def _false(run_dir: Path, evaluation: Evaluation) -> tuple[list[Exhibit], int]:
     exhibits = []
     for outcome, region in false[:EXHIBITS_MAX]:
         facts = [*_place(region.box), ("severity", f"{region.severity:.2f}"), ("score", f"{region.score:.4g}")]
-        exhibits.append(_exhibit(run_dir, outcome, region.box, facts))
+        exhibits.append(_exhibit(run_dir, evaluation.run, outcome, region.box, facts))
     return exhibits, len(false)
 
 
 def _exhibit(
-    run_dir: Path, outcome: ImageOutcome, box: tuple[int, int, int, int], facts: list[tuple[str, str]]
+    run_dir: Path, run: RunInfo, outcome: ImageOutcome, box: tuple[int, int, int, int], facts: list[tuple[str, str]]
 ) -> Exhibit:
     heatmap = run_dir / heatmap_path(outcome.name)
     return Exhibit(
@@ -169,6 +170,7 @@ def _exhibit(
         heatmap=heatmap if heatmap.is_file() else None,
         box=box,
         facts=facts,
+        reading=Reading(**run.images),
     )
 
 

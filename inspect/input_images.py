@@ -5,12 +5,14 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flawmap.inspect.run_layout import EVALUATION, OUTPUT_FOLDERS, is_run_folder
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import IMAGE_SUFFIXES, list_images
+from flawmap.tiling.pages import pictures_of
+from flawmap.tiling.reading import AS_THEY_ARE, Reading
 
 LONGEST_NAME = 120  # bytes, of the 255 (143 where names are encrypted) allowed: region numbers and suffixes come on top
 # Separators, what Windows does not allow in a file name, and bytes that are no UTF-8: a run folder is copied between
@@ -22,9 +24,18 @@ UNSAFE = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f\ud800-\udfff]')
 class InputImage:
     """One image of a run."""
 
-    path: Path
+    path: Path  # a file, or a page of one: see `flawmap.tiling.pages`
     image: str  # relative to the folder given, forward slashes: its name in images.csv and regions.csv
     name: str  # of its files in the run folder: unique, flat, at most LONGEST_NAME bytes
+    reading: Reading = AS_THEY_ARE
+
+    def pictures(self, reading: Reading) -> list["InputImage"]:
+        """What this file holds, read as the bundle wants it: itself, or its pages, `stack.tif#1` and so on."""
+        found = []
+        for path in pictures_of([self.path], reading.pages):
+            image = self.image + path.name.removeprefix(self.path.name)
+            found.append(replace(self, path=path, image=image, name=file_name(image), reading=reading))
+        return found
 
 
 @dataclass(frozen=True)

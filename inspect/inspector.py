@@ -72,7 +72,9 @@ class Inspector:
         self._turn = threading.Lock()
 
     def inspect(self, image: Image, *, pixel_size: PixelSize | None = None) -> Result:
-        """Inspects `image`: [H, W], [H, W, 1] or [H, W, 3] in RGB order, any size, of the bundle's dtype.
+        """Inspects `image`: [H, W], [H, W, 1] or [H, W, C], any size, of the bundle's dtype and channels.
+
+        Three channels are in RGB order, those of a photometric stack in the order of its pages.
 
         The array is only read, and may be a view (a crop, a camera's buffer, the other byte order). `pixel_size`: what
         a pixel covers, which counts where the bundle's part description says `pixel_size: image`.
@@ -96,16 +98,20 @@ class Inspector:
         )
 
     def inspect_file(self, path: Path | str) -> Result:
-        """The same for an image file (PNG, BMP, JPEG, TIFF); ImageError also for one that cannot be read."""
-        return self.inspect(read_image(Path(path)), pixel_size=self.info.part.stated_by(Path(path)))
+        """The same for an image file (PNG, BMP, JPEG, TIFF); ImageError also for one that cannot be read.
+
+        A page of a file is called `stack.tif#2`, where the bundle takes pages for pictures.
+        """
+        image = read_image(Path(path), self.info.image.reading)
+        return self.inspect(image, pixel_size=self.info.part.stated_by(Path(path)))
 
 
 def _plain(image: Image) -> Image:
     """`image` as files give it: contiguous, native byte order, mono as [H, W]; ImageError for what no file holds."""
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[..., 0]
-    if image.size == 0 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-        raise ImageError("image", f"an array of shape {image.shape} is not an image [H, W] or [H, W, 3]")
+    if image.size == 0 or image.ndim not in (2, 3):
+        raise ImageError("image", f"an array of shape {image.shape} is not an image [H, W] or [H, W, C]")
     pixels = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise ImageError("image", f"{int((~np.isfinite(pixels)).sum())} values are NaN or infinite")

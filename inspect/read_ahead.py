@@ -19,6 +19,7 @@ from flawmap.inspect.pipeline import Prepared
 from flawmap.inspect.records import SourceFile
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.pages import file_of
 from flawmap.tiling.strips.open_rows import strip_size
 
 Image = NDArray[Any]
@@ -67,9 +68,9 @@ def read_ahead(
 
 
 def source_of(path: Path) -> SourceFile:
-    """Size and time of change of `path`; zeros where it cannot be asked."""
+    """Size and time of change of `path`, of a page those of its file; zeros where it cannot be asked."""
     try:
-        status = path.stat()
+        status = file_of(path).stat()
     except OSError:
         return SourceFile(size_bytes=0, modified_ns=0)
     return SourceFile(size_bytes=status.st_size, modified_ns=status.st_mtime_ns)
@@ -94,7 +95,7 @@ def decode_whole(decoded: Decoded, prepare: Callable[[Image], Prepared] | None) 
     start = time.perf_counter()
     decoded.strip = None
     try:
-        decoded.image = read_image(path)
+        decoded.image = read_image(path, decoded.entry.reading)
     except Exception as error:  # a decoder may raise anything on a file made to break it
         known = isinstance(error, ImageError)
         decoded.error = error if known else ImageError(path, f"{type(error).__name__}: {error}")

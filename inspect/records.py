@@ -137,6 +137,7 @@ class ModelInfo(BaseModel):
     device: str
     device_note: str = ""
     calibration_note: str = ""
+    images: dict[str, Any] = {}
     false_alarms: float  # expected false regions on a good image that NG may cost
     thresholds: dict[str, float]
     pixel_size: PixelSizeSetting | None = None  # as in the part description, and so the rules
@@ -170,6 +171,7 @@ class RunInfo(BaseModel):
     device: str  # really used
     device_note: str = ""  # why `auto` did not take a faster one
     calibration_note: str = ""  # said where too few good images vouch for the false-alarm rate
+    images: dict[str, Any] = {}  # how files were read: the fields of `flawmap.tiling.reading.Reading`; none by a recipe
     settings: dict[str, Any]
     thresholds: dict[str, float]  # grow, candidate, review, ng: scores; severity_review, severity_ng; none by a recipe
     counts: dict[str, int]  # by verdict, and `images`, `regions`, `dropped` by rules

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ def plan_run(paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: f
         images = [Assigned(entry) for entry in entries]
     else:
         images, ignored = assign(recipe, entries)
-    return RunPlan(source, images, _models(source, recipe, false_alarms), recipe, ignored)
+    models = _models(source, recipe, false_alarms)
+    return RunPlan(source, as_pictures(images, models), models, recipe, ignored)
 
 
 def plan_watch(source: Path, false_alarms: float | None) -> RunPlan:
@@ -68,6 +69,18 @@ def _models(source: Path, recipe: Recipe | None, false_alarms: float | None) -> 
         except UsageError as error:
             raise UsageError(f"`--model` (={source}): camera `{entry.camera}`: {error}") from None
     return models
+
+
+def as_pictures(images: Iterable[Assigned], models: Sequence[PlannedModel]) -> list[Assigned]:
+    """`images`, each to be read as its model's bundle wants it, and page by page where it takes pages for pictures."""
+    found = []
+    for one in images:
+        if one.model is None:
+            found.append(one)
+        else:
+            reading = models[one.model].bundle.info.image.reading
+            found += [replace(one, entry=entry) for entry in one.entry.pictures(reading)]
+    return found
 
 
 def _planned(bundle_dir: Path, false_alarms: float | None) -> PlannedModel:
@@ -116,6 +129,7 @@ def describe(plan: RunPlan, scorers: Sequence[Scorer], settings: dict[str, Any])
                 f"camera {info.camera}: {info.calibration_note}" for info in infos if info.calibration_note
             ),
             "settings": settings | {"recipe": plan.recipe.model_dump()},
+            "images": {},
             "thresholds": {},
             "recipe": RecipeInfo(models=infos, expected=plan.recipe.expected, ignored=plan.ignored, parts={}),
         }
@@ -132,6 +146,7 @@ def _describe_model(plan: RunPlan, number: int, scorer: Scorer) -> ModelInfo:
         device=scorer.device,
         device_note=scorer.device_note,
         calibration_note=thresholds.calibration.few_images_note(thresholds.false_alarms),
+        images=asdict(bundle.info.image.reading),
         false_alarms=thresholds.false_alarms,
         thresholds=thresholds.as_numbers(),
         pixel_size=bundle.info.part.pixel_size,

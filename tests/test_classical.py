@@ -36,7 +36,7 @@ from flawmap.tiling.images import write_image
 from flawmap.training.classical import checkpoint as checkpoints
 from flawmap.training.classical.geometry import checked_overlap
 from flawmap.training.classical.labelled import labelled_images, labelled_windows
-from flawmap.training.config import TrainConfig, load_config
+from flawmap.training.config import ImageSettings, TrainConfig, load_config
 from flawmap.training.fit import train
 from tests.products import draw_good, silent, tiny_config, write_good
 
@@ -354,27 +354,27 @@ def test_settings_that_do_not_fit(overrides: list[str], message: str) -> None:
 
 def test_labels_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"`hog\.labelled` \(=.*\) must hold test/<kind> in the MVTec AD layout"):
-        labelled_images(tmp_path)
+        labelled_images(tmp_path, ImageSettings())
     dataset = labelled(tmp_path / "d")
-    assert len(labelled_images(dataset)) == 2
+    assert len(labelled_images(dataset, ImageSettings())) == 2
     (dataset / "ground_truth" / "patch" / "1_mask.png").unlink()
     with pytest.raises(UsageError, match=r"1\.png is defective by its folder, but .*1_mask\.png is missing"):
-        labelled_images(dataset)
+        labelled_images(dataset, ImageSettings())
     write_image(dataset / "ground_truth" / "patch" / "1_mask.png", np.ones((8, 9), np.uint8))
     with pytest.raises(UsageError, match=r"1_mask\.png is 9x8 px, its image .*1\.png 192x192 px"):
-        list(labelled_windows(labelled_images(dataset), None))
+        list(labelled_windows(labelled_images(dataset, ImageSettings()), ImageSettings()))
     shutil.rmtree(dataset / "test" / "patch")
     with pytest.raises(UsageError, match=r"has no defective image in .*test"):
-        labelled_images(dataset)
+        labelled_images(dataset, ImageSettings())
 
 
 def test_labelled_windows_know_their_share(tmp_path: Path) -> None:
-    pairs = labelled_images(labelled(tmp_path / "d"))
-    features, share = next(labelled_windows(pairs, None))
+    pairs = labelled_images(labelled(tmp_path / "d"), ImageSettings())
+    features, share = next(labelled_windows(pairs, ImageSettings()))
     assert features.shape == (25, N_FEATURES)
     assert share.reshape(5, 5)[2, 2] == 1.0  # the patch is a window
     assert share.reshape(5, 5)[0, 0] == 0.0
-    _, small = next(labelled_windows(pairs, 96))
+    _, small = next(labelled_windows(pairs, ImageSettings(longest_side=96)))
     assert small.shape == (4,)
 
 

@@ -33,12 +33,14 @@ class Reading:
     `pages`: a file with several pages is an error (`one`), so many pictures, or one picture whose channels they are,
     as of a photometric stack with a page for each light. `bayer`: the pattern of raw pictures; None: what a TIFF's own
     tags say, and no raw picture without them. `bits`: a uint16 picture's significant bits, its full scale being
-    2**bits - 1 (4095 of a 12-bit camera); None: what a TIFF's own tags say, or not known.
+    2**bits - 1 (4095 of a 12-bit camera); None: what a TIFF's own tags say, or not known. `n_pages`: how many pages
+    make up the channels of a picture; None: two or more.
     """
 
     pages: Pages = "one"
     bayer: Bayer | None = None
     bits: int | None = None
+    n_pages: int | None = None
 
 
 AS_THEY_ARE = Reading()

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+CHANNELS_AT_ONCE = 4  # that OpenCV averages
+
 
 def shrunk_size(shape: tuple[int, ...], longest_side: int | None) -> tuple[int, int]:
     """(height, width) of an image of `shape`, the longer at most `longest_side` px; as they are where it is None."""
@@ -23,16 +25,29 @@ def shrunk_size(shape: tuple[int, ...], longest_side: int | None) -> tuple[int, 
 def shrink(image: NDArray[Any], longest_side: int | None) -> NDArray[Any]:
     """The image itself, or its area means where a side is longer than `longest_side` px.
 
-    `image`: [H, W] or [H, W, 3], uint8, uint16 or float32; the result has its dtype.
+    `image`: [H, W] or [H, W, C], uint8, uint16 or float32; the result has its dtype.
     """
     height, width = shrunk_size(image.shape, longest_side)
     if (height, width) == image.shape[:2]:
         return image
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+    return area_means(image, height, width)
+
+
+def area_means(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """`image` ([H, W] or [H, W, C], any number of channels) at a smaller size: each pixel the mean of what it covers."""
+    if image.ndim == 2 or image.shape[2] <= CHANNELS_AT_ONCE:
+        return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
+    parts = [
+        cv2.resize(
+            np.ascontiguousarray(image[..., k : k + CHANNELS_AT_ONCE]), (width, height), interpolation=cv2.INTER_AREA
+        )
+        for k in range(0, image.shape[2], CHANNELS_AT_ONCE)
+    ]
+    return np.dstack(parts)
 
 
 def enlarge(image: NDArray[Any], shape: tuple[int, int], out: NDArray[Any] | None = None) -> NDArray[Any]:
-    """`image` ([h, w] or [h, w, 3]) at the (height, width) of `shape`, bilinear; written into `out` where it fits."""
+    """`image` ([h, w] or [h, w, C]) at the (height, width) of `shape`, bilinear; written into `out` where it fits."""
     size = (shape[1], shape[0])
     if out is None or out.shape != (*shape, *image.shape[2:]) or out.dtype != image.dtype:
         return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR))

@@ -18,6 +18,7 @@ from typing import Any
 import tifffile
 
 from flawmap.tiling import png_file, tiff_file
+from flawmap.tiling.pages import file_of
 from flawmap.tiling.physical_size import PixelSize
 
 UM_PER_INCH = 25_400.0
@@ -31,9 +32,13 @@ HEAD = 65_536  # bytes: a PNG's pHYs comes before its pixels
 
 
 def stated_pixel_size(path: Path) -> PixelSize | None:
-    """What `path` says of its pixels' size; None where it says nothing, nothing usable, or cannot be read."""
+    """What `path` says of its pixels' size; None where it says nothing, nothing usable, or cannot be read.
+
+    All pages of a file have the size of its first.
+    """
+    path = file_of(Path(path))
     try:
-        with Path(path).open("rb") as file:
+        with path.open("rb") as file:
             head = file.read(HEAD)
         if head[:4] in tiff_file.SIGNATURES:
             return _of_tiff(path)

@@ -76,7 +76,7 @@ def damage_named() -> Iterator[None]:
 def as_meant(pages: Sequence[Any], samples: Sequence[NDArray[Any]], reading: Reading) -> Stored:
     """What `samples`, as tifffile reads them from all rows of `pages` or from the same few of each, mean."""
     stored = [_as_meant(one, part, reading) for one, part in zip(pages, samples, strict=True)]
-    return _as_channels(stored) if reading.pages == "channels" else stored[0]
+    return _as_channels(stored, reading.n_pages) if reading.pages == "channels" else stored[0]
 
 
 def _chosen(directories: Sequence[int], reading: Reading, page: int | None) -> Sequence[int]:
@@ -110,13 +110,19 @@ def _check_light(page: Any, number: int) -> None:
         raise UnreadableError(f"page {number} is {what}; `image.pages` (=channels) needs grey pages")
 
 
-def _as_channels(lights: Sequence[Stored]) -> Stored:
+def _as_channels(lights: Sequence[Stored], expected_pages: int | None) -> Stored:
     """One picture of all pages, [H, W, C]; of a single page its samples, where it has several."""
     first = lights[0]
-    if len(lights) == 1:
-        if first.pixels.ndim == 3:
-            return first
+    if len(lights) == 1 and first.pixels.ndim == 3:
+        count, what = first.pixels.shape[2], "samples a pixel"
+    else:
+        count, what = len(lights), "pages" if len(lights) > 1 else "page"
+    if expected_pages is not None and count != expected_pages:
+        raise UnreadableError(f"a TIFF with {count} {what}, {expected_pages} are expected (`image.pages` is channels)")
+    if count == 1:
         raise UnreadableError("a TIFF with 1 page; `image.pages` (=channels) needs 2 or more")
+    if len(lights) == 1:
+        return first
     for number, light in enumerate(lights, start=1):
         kind, expected = (_page_kind(each) for each in (light, first))
         if kind != expected:

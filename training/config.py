@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.reading import Bayer, Pages, Reading
 from flawmap.tiling.settings_file import check_settings, read_settings
 
 LossName = Literal["charbonnier", "l1", "mse", "bce", "ssim"]
@@ -30,6 +31,18 @@ class TileSettings(_Section):
 
 class ImageSettings(_Section):
     longest_side: int | None = Field(default=None, ge=64)
+    pages: Pages = "one"
+    bayer: Bayer | None = None
+    bits: int | None = Field(default=None, ge=8, le=16)
+
+    @field_validator("bayer", mode="before")
+    @classmethod
+    def _as_cameras_write_it(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @property
+    def reading(self) -> Reading:
+        return Reading(self.pages, self.bayer, self.bits)
 
 
 class NetworkSettings(_Section):
@@ -134,6 +147,10 @@ class TrainConfig(_Section):
             raise ValueError(f"`alignment` (=true) needs `network.kind` (={kind}) to be repair")
         if self.hog.labelled is not None and kind != "hog":
             raise ValueError(f"`hog.labelled` (={self.hog.labelled}) needs `network.kind` (={kind}) to be hog")
+        if self.image.bayer is not None and self.image.pages == "channels":
+            raise ValueError(
+                f"`image.bayer` (={self.image.bayer}) cannot go with `image.pages` (=channels), whose pages are grey"
+            )
         if self.median.window % 2 == 0:
             raise ValueError(f"`median.window` (={self.median.window}) must be odd: a pixel stands in its middle")
         return self

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from flawmap.tiling.classical.model_file import MODELS
 from flawmap.tiling.errors import DeviceError, UsageError
+from flawmap.tiling.pages import file_of
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training.alignment import align
 from flawmap.training.autoencoder import BottleneckAutoencoder
@@ -31,7 +32,7 @@ from flawmap.training.good_images import (
 from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
 from flawmap.training.precision import precision_for
-from flawmap.training.read_split import read_split
+from flawmap.training.read_split import as_read, read_split
 from flawmap.training.scoring import RawTile, ScoringModel, build_network, evidence_of_tiles
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
@@ -101,6 +102,7 @@ def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, re
     checkpoints.write_curve(work / "training.csv", learner.curve)
     provenance = _provenance(prepared, learner)
     reference = prepared.train.reference
+    config = as_read(config, prepared.train)
     checkpoints.save(work / "model.ckpt", model, config, prepared.split, proof, reference, provenance)
     resume_file.unlink(missing_ok=True)
     return work / "model.ckpt"
@@ -137,7 +139,7 @@ def _new_model(prepared: Prepared, config: TrainConfig) -> ScoringModel:
 
 def _identity(paths: list[Path], config: TrainConfig) -> str:
     """Same settings and same files: a killed training may go on. Minutes may be added to."""
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    files = [(path.name, file_of(path).stat().st_size, file_of(path).stat().st_mtime_ns) for path in paths]
     return repr((config.model_dump(exclude={"learning": {"minutes", "steps"}}), files))
 
 

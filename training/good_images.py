@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from flawmap.tiling.context_map import ContextMap, Matrix
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.grid import TileGrid
-from flawmap.tiling.images import describe, read_image
+from flawmap.tiling.images import describe, read_picture
+from flawmap.tiling.reading import AS_THEY_ARE, Reading
 from flawmap.tiling.shrink import shrink
 
 READERS = 4
 SAMPLED_PIXELS = 1 << 20  # an image, for mean and standard deviation
+CAMERA_BITS = (8, 10, 12, 14, 16)
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class GoodImages:
     sizes: list[tuple[int, int]]  # height and width, px, of each image without its padding
     reference: ContextMap | None = None
     to_reference: list[Matrix] = field(default_factory=list)
+    bits: int | None = None  # significant ones of uint16, where a setting or the files say them
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -76,11 +80,22 @@ class GoodImages:
 
     @property
     def full_scale(self) -> float:
-        """The largest value the camera writes: 255, or 4095 where it fills 12 of 16 bits; 1 for most float32."""
+        """The largest value the camera writes: 255, or 4095 where it fills 12 of 16 bits; 1 for most float32.
+
+        Where nobody says how many bits count, it is that of the least camera that could have written these images.
+        """
         if self.dtype == np.uint8:
             return 255.0
-        largest = max(float(image.max()) for image in self.padded)
-        return max(1.0, float(2 ** int(largest).bit_length() - 1) if self.dtype.kind == "u" else largest)
+        if self.bits is not None:
+            return float(2**self.bits - 1)
+        if self.dtype.kind != "u":
+            return max(1.0, self.largest)
+        return float(2 ** next(bits for bits in CAMERA_BITS if self.largest < 2**bits) - 1)
+
+    @cached_property
+    def largest(self) -> float:
+        """Of all pixels."""
+        return max(float(image.max()) for image in self.padded)
 
 
 def read_good_images(
@@ -91,6 +106,7 @@ def read_good_images(
     border: int,
     cache_gib: float,
     longest_side: int | None = None,
+    reading: Reading = AS_THEY_ARE,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> GoodImages:
     """Reads images in parallel until `cache_gib` GiB are full; the caller shuffles `paths` if order should not decide.
@@ -99,16 +115,20 @@ def read_good_images(
 
     Raises:
         ImageError: an image cannot be read. A training set is not a production folder: nothing is skipped in silence.
-        UsageError: images differ in dtype or channels.
+        UsageError: images differ in dtype, channels or significant bits.
     """
     budget = int(cache_gib * 2**30)
     padded: list[NDArray[np.generic]] = []
     sizes: list[tuple[int, int]] = []
+    said: dict[int, Path] = {}  # significant bits: a file that has so many
+    read = partial(read_picture, reading=reading)
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(paths), READERS):
-            for path, image in zip(paths[start:], pool.map(read_image, paths[start : start + READERS]), strict=False):
-                check_alike(paths[0], padded[0] if padded else image, path, image)
-                image = shrink(image, longest_side)
+            for path, picture in zip(paths[start:], pool.map(read, paths[start : start + READERS]), strict=False):
+                if picture.bits is not None:
+                    said.setdefault(picture.bits, path)
+                check_alike(paths[0], padded[0] if padded else picture.pixels, path, picture.pixels)
+                image = shrink(picture.pixels, longest_side)
                 height, width = image.shape[:2]
                 grid = TileGrid(height, width, tile_size, 0, multiple=multiple, border=border)
                 padded.append(grid.pad(image))
@@ -117,7 +137,20 @@ def read_good_images(
             report(len(padded), len(paths))
             if budget <= 0:
                 break
-    return GoodImages(paths[: len(padded)], padded, border, left_out=len(paths) - len(padded), sizes=sizes)
+    images = GoodImages(
+        paths[: len(padded)],
+        padded,
+        border,
+        left_out=len(paths) - len(padded),
+        sizes=sizes,
+        bits=agreed_bits(said),
+    )
+    if images.bits is not None and images.largest > images.full_scale:  # of a file that says nothing
+        raise UsageError(
+            f"good images differ: {said[images.bits]} is of {images.bits} bits, another holds values of "
+            f"{images.largest:g}; `image.bits` says how many count"
+        )
+    return images
 
 
 def check_alike(first_path: Path, first: NDArray[np.generic], path: Path, image: NDArray[np.generic]) -> None:
@@ -127,6 +160,20 @@ def check_alike(first_path: Path, first: NDArray[np.generic], path: Path, image:
             f"good images differ: {first_path} is {describe(first)}, {path} is {describe(image)}; "
             "a bundle is trained on one channel count and bit depth"
         )
+
+
+def agreed_bits(said: dict[int, Path]) -> int | None:
+    """The one number of significant bits that files say, None where none does; `said`: bits to a file of so many.
+
+    UsageError, naming both, where two differ.
+    """
+    if len(said) > 1:
+        (a, first), (b, second) = list(said.items())[:2]
+        raise UsageError(
+            f"good images differ: {first} is of {a} bits, {second} is of {b} bits; "
+            "a bundle is trained on one channel count and bit depth"
+        )
+    return next(iter(said), None)
 
 
 def measure_normalisation(images: GoodImages) -> Normalisation:

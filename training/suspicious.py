@@ -70,7 +70,9 @@ def _apart(peaks: list[Peak]) -> list[Peak]:
 
 
 def _crop(padded: NDArray[np.generic], y: int, x: int) -> NDArray[np.float32]:
-    """The surroundings of a pixel, stretched to 0..1 over all channels."""
+    """The surroundings of a pixel, stretched to 0..1 over all channels; of several lights their mean."""
     crop = padded[max(0, y - AROUND) : y + AROUND, max(0, x - AROUND) : x + AROUND].astype(np.float32)
+    if crop.ndim == 3 and crop.shape[2] != 3:
+        crop = crop.mean(axis=2)
     low, high = np.percentile(crop, (0.5, 99.5))
     return np.asarray(np.clip((crop - low) / max(float(high - low), 1e-6), 0, 1), np.float32)

@@ -39,6 +39,8 @@ from flawmap.inspect.scorers import open_scorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import list_images, read_image
+from flawmap.tiling.pages import pictures_of
+from flawmap.tiling.reading import Pages
 from flawmap.tiling.whole_file import write_text, write_whole
 
 DEFAULT_DESIGN = Design()
@@ -59,7 +61,7 @@ class Outcome:
     ) -> None:
         """Inspects one image as it is, then with as many defects at a time as have room."""
         try:
-            image, stated = read_image(path), pipeline.info.part.stated_by(path)
+            image, stated = read_image(path, pipeline.info.image.reading), pipeline.info.part.stated_by(path)
             inspection = pipeline.inspect(image, stated=stated)
         except ImageError as error:
             self.images_not_inspected[name] = error.reason
@@ -115,8 +117,8 @@ def measure_detection_limit(
             f"`RUN_DIR` (={run_dir}) was made with a recipe, and a detection limit belongs to one bundle: inspect the "
             "images of one camera with its bundle (`-m`) into a folder of their own, and measure there"
         )
-    chosen = _good_images(dataset, images)
     bundle = _bundle_of(run)
+    chosen = _good_images(dataset, images, bundle.info.image.pages)
     assert bundle.info.calibration is not None  # the run could not have been made without
     thresholds = Thresholds.of(bundle.info.calibration, float(run.settings["false_alarms"]))
     scorer = open_scorer(bundle, device)
@@ -135,14 +137,14 @@ def measure_detection_limit(
     return result
 
 
-def _good_images(dataset: Path, most: int) -> list[Path]:
+def _good_images(dataset: Path, most: int, pages: Pages) -> list[Path]:
     """At most `most` of the good test images, spread evenly over the list."""
     good = dataset / "test" / "good"
     if not good.is_dir():
         raise UsageError(
             f"`--truth` (={dataset}) must hold test/good, the images into which defects are injected: it does not"
         )
-    paths = list_images(good)
+    paths = pictures_of(list_images(good), pages)
     n = min(most, len(paths))
     return [paths[i * len(paths) // n] for i in range(n)]
 

@@ -30,6 +30,7 @@ from flawmap.inspect.record_files import read_record, read_run_info
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import RECORDS
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.reading import Reading
 
 
 class NothingToCompareError(UsageError):
@@ -68,7 +69,8 @@ def evaluate(run_dir: Path, dataset: Path, *, model: int | None = None, progress
     run = run if model is None else run.of_model(model)
     if "ng" not in run.thresholds or "review" not in run.thresholds:
         raise UsageError(f"{run_dir / 'run.json'} is not a record of this flawmap: `thresholds` lack ng or review")
-    truths = {truth.path.relative_to(dataset / "test").as_posix(): truth for truth in read_truth(dataset)}
+    pages = Reading(**run.images).pages
+    truths = {truth.path.relative_to(dataset / "test").as_posix(): truth for truth in read_truth(dataset, pages)}
     compared = _compare_all(run_dir, run, truths, model, progress)
     if not compared.outcomes and not compared.not_inspected:
         raise NothingToCompareError(

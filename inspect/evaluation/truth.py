@@ -2,6 +2,8 @@
 
 DATASET/test/good/000.png
 DATASET/test/scratch/000.png      DATASET/ground_truth/scratch/000_mask.png
+
+Where pages are pictures, each page has a mask of its own, `000#2_mask.png` of 000.tif#2.
 """
 
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 from flawmap.inspect.true_defects import TrueDefect
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import list_images, read_image
+from flawmap.tiling.pages import mask_name, pictures_of
+from flawmap.tiling.reading import Pages
 
 GOOD = "good"
 
@@ -40,11 +44,12 @@ class TrueImage:
         return defects_of(mask, join)
 
 
-def read_truth(dataset: Path) -> list[TrueImage]:
+def read_truth(dataset: Path, pages: Pages = "one") -> list[TrueImage]:
     """Every test image of the dataset.
 
     Raises:
-        UsageError: the folder does not hold the layout, or a defective image lacks its mask.
+        UsageError: the folder does not hold the layout, or a defective image lacks its mask. Of a file with several
+            pictures one mask will do: the pages without one are good.
     """
     test = dataset / "test"
     if not test.is_dir():
@@ -52,15 +57,23 @@ def read_truth(dataset: Path) -> list[TrueImage]:
             f"`--truth` (={dataset}) must hold test/good and test/<kind> in the MVTec AD layout: it has no test/"
         )
     images = []
-    for path in list_images(test):
-        kind = path.relative_to(test).parts[0]
-        mask = None
-        if kind != GOOD:
-            mask = dataset / "ground_truth" / kind / f"{path.stem}_mask.png"
-            if not mask.is_file():
-                raise UsageError(f"{path} is defective by its folder, but {mask} is missing")
-        images.append(TrueImage(path, kind, mask))
+    for file in list_images(test):
+        kind = file.relative_to(test).parts[0]
+        pictures = pictures_of([file], pages)
+        if kind == GOOD:
+            images += [TrueImage(path, GOOD, None) for path in pictures]
+            continue
+        masks = [dataset / "ground_truth" / kind / mask_name(path) for path in pictures]
+        if not any(mask.is_file() for mask in masks):
+            raise UsageError(f"{file} is defective by its folder, but {masks[0]} is missing{_of_any(pictures)}")
+        for path, mask in zip(pictures, masks, strict=True):
+            images.append(TrueImage(path, kind, mask) if mask.is_file() else TrueImage(path, GOOD, None))
     return images
+
+
+def _of_any(pictures: list[Path]) -> str:
+    """What the message about a missing mask adds where a file holds several pictures."""
+    return "" if len(pictures) == 1 else f", as are those of its other {len(pictures) - 1} pages"
 
 
 def defects_of(mask: NDArray[Any], join: int) -> list[TrueDefect]:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.tiling.shrink import area_means
 from flawmap.tiling.strips.row_file import RowFile
 
 Image = NDArray[Any]
@@ -53,7 +54,12 @@ def window_of(image: Pixels) -> Window:
 
 
 def to_picture(image: Image, window: Window) -> Picture:
-    """RGB uint8 [H, W, 3] of an image [H, W] or [H, W, 3]; uint8 passes unchanged; a flat window gives mid-grey."""
+    """RGB uint8 [H, W, 3] of an image [H, W] or [H, W, C]; uint8 passes unchanged; a flat window gives mid-grey.
+
+    A picture in two, four or more lights is shown as their mean.
+    """
+    if image.ndim == 3 and image.shape[2] != 3:
+        image = _mean_light(image)
     if image.dtype != np.uint8:
         span = window.white - window.black
         if span > 0:
@@ -63,6 +69,11 @@ def to_picture(image: Image, window: Window) -> Picture:
             image = np.full(image.shape, 128, np.uint8)
     colour = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
     return np.ascontiguousarray(colour, np.uint8)
+
+
+def _mean_light(image: Image) -> Image:
+    mean = image.mean(axis=2, dtype=np.float32)
+    return np.asarray(np.rint(mean) if image.dtype.kind == "u" else mean, image.dtype)
 
 
 def shrink(image: Image, limit: int) -> Image:
@@ -75,8 +86,8 @@ def shrink(image: Image, limit: int) -> Image:
         return image
     size = _size(image, limit / longest)
     while max(image.shape[:2]) >= 2 * limit:
-        image = cv2.resize(image, _size(image, 0.5), interpolation=cv2.INTER_AREA)
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image = area_means(image, *_size(image, 0.5))
+    return area_means(image, *size)
 
 
 def shrink_box(image: Pixels, box: Box, limit: int) -> Image:
@@ -90,7 +101,7 @@ def shrink_box(image: Pixels, box: Box, limit: int) -> Image:
     shrunk = []
     for y in range(y0, y1, rows):
         band = image[y : min(y + rows, y1), x0:x1]
-        shrunk.append(cv2.resize(band, _size(band, 1 / factor), interpolation=cv2.INTER_AREA))
+        shrunk.append(area_means(band, *_size(band, 1 / factor)))
     return shrink(np.concatenate(shrunk), limit)
 
 
@@ -116,5 +127,5 @@ def shrink_keeping_peaks(scores: NDArray[np.float32], height: int, width: int) -
 
 
 def _size(image: Image, factor: float) -> tuple[int, int]:
-    """(width, height) as cv2 takes it, at least one pixel."""
-    return max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor))
+    """(height, width), at least one pixel."""
+    return max(1, round(image.shape[0] * factor)), max(1, round(image.shape[1] * factor))

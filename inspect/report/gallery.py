@@ -22,6 +22,7 @@ from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.pictures import MARGIN_COLOUR, MARGIN_PX, PANEL_MAX_PX, box_with_context
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image, write_image
+from flawmap.tiling.reading import AS_THEY_ARE, Reading
 
 PANEL_WIDTH_PX = 384  # a smaller crop is enlarged, every pixel of it a square
 MARK_COLOUR = (0, 230, 255)  # nothing in a grey or natural picture, nor in the heat scale, has it
@@ -37,6 +38,7 @@ class Exhibit:
     heatmap: Path | None
     box: Box
     facts: list[tuple[str, str]]  # what, how much
+    reading: Reading = AS_THEY_ARE
     picture: str | None = None  # file name, once drawn
     panels: list[Picture] = field(default_factory=list, repr=False)
 
@@ -66,7 +68,7 @@ def draw_exhibits(folder: Path, prefix: str, exhibits: Sequence[Exhibit], scale:
 
 def _draw_image(path: Path, exhibits: list[Exhibit], scale: HeatScale) -> None:
     """Puts the panels of all `exhibits` of one image into them; ImageError where a file is not what it was."""
-    image = read_image(path)
+    image = read_image(path, exhibits[0].reading)
     shape = image.shape[:2]
     window = window_of(image)
     boxes = [box_with_context(exhibit.box, *shape) for exhibit in exhibits]

@@ -11,6 +11,7 @@ Nothing is drawn over a pixel of a panel: bars in the dark margin around it poin
 Panels are not enlarged here: the page does that, and the files take a quarter of the space and a third of the time.
 """
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from flawmap.inspect.records import RegionRecord
 from flawmap.inspect.report.display import (
     Box,
+    Image,
     Picture,
     Pixels,
     Window,
@@ -164,12 +166,13 @@ def draw_strip(
     """Crop, heat and reconstruction of one region, MARGIN_PX around each; True where they had to be shrunk."""
     box = crop_box(region, *image.shape[:2])
     y0, x0, y1, x1 = box
-    crop = shrink_box(image, box, PANEL_MAX_PX)
+    crop, expected = (shrink_box(pixels, box, PANEL_MAX_PX) for pixels in (image, reconstruction))
     height, width = crop.shape[:2]
+    crop, expected = in_telling_light(crop, expected, _place(region, box, height, width))
     panels = [
         to_picture(crop, window),
         scale.colours(shrink_peaks_of_box(heatmap, box, height, width)),
-        to_picture(shrink_box(reconstruction, box, PANEL_MAX_PX), window),
+        to_picture(expected, window),
     ]
     strip = np.full((*strip_size(height, width), 3), MARGIN_COLOUR, np.uint8)
     for column, panel in enumerate(panels):
@@ -177,6 +180,32 @@ def draw_strip(
         strip[MARGIN_PX : MARGIN_PX + height, left : left + width] = panel
         _point_at(strip, left, height, width, box, region)
     return strip, max(y1 - y0, x1 - x0) > PANEL_MAX_PX
+
+
+def in_telling_light(crop: Image, expected: Image, place: Box) -> tuple[Image, Image]:
+    """Both, of a picture in several lights [H, W, C] in that one in which they differ most at `place`: [H, W].
+
+    The mean of all would hide what one of them shows. Mono and RGB stay as they are.
+    """
+    if crop.ndim == 2 or crop.shape[2] == 3:
+        return crop, expected
+    inside = np.s_[place[0] : place[2], place[1] : place[3]]
+    change = np.abs(crop[inside].astype(np.float32) - expected[inside])
+    light = int(change.max(axis=(0, 1)).argmax())
+    return crop[..., light], expected[..., light]
+
+
+def _place(region: RegionRecord, box: Box, height: int, width: int) -> Box:
+    """Where `region` lies in the crop [height, width] of `box`, at least one pixel."""
+    y0, x0, y1, x1 = box
+    down, across = height / (y1 - y0), width / (x1 - x0)
+    top, left = int((region.y_min - y0) * down), int((region.x_min - x0) * across)
+    return (
+        min(top, height - 1),
+        min(left, width - 1),
+        min(max(math.ceil((region.y_max - y0) * down), top + 1), height),
+        min(max(math.ceil((region.x_max - x0) * across), left + 1), width),
+    )
 
 
 def _point_at(strip: Picture, left: int, height: int, width: int, box: Box, region: RegionRecord) -> None:

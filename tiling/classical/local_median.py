@@ -44,10 +44,10 @@ class LocalMedian:
     def background(self, tile: NDArray[Any]) -> NDArray[Any]:
         """The local median, of the tile's shape and dtype."""
         if tile.dtype == np.uint8:
-            return np.asarray(cv2.medianBlur(tile, self.window))
+            return _median(tile, self.window)
         step = (self.high - self.low) / 255
         coarse = np.clip((tile.astype(np.float32) - self.low) / step, 0, 255).round().astype(np.uint8)
-        background = cv2.medianBlur(coarse, self.window).astype(np.float32) * step + self.low
+        background = _median(coarse, self.window).astype(np.float32) * step + self.low
         return np.asarray(background, tile.dtype)
 
     def _evidence(self, tile: NDArray[Any], background: NDArray[Any]) -> NDArray[np.float32]:
@@ -67,3 +67,10 @@ class LocalMedian:
         """The inverse of `arrays`; KeyError where one is missing."""
         numbers = {name: float(arrays[name]) for name in ("low", "high", "unit")}
         return cls(window=int(arrays["window"]), location=arrays["location"], scale=arrays["scale"], **numbers)
+
+
+def _median(tile: NDArray[np.uint8], window: int) -> NDArray[np.uint8]:
+    """`cv2.medianBlur` of any number of channels: OpenCV takes 1, 3 and 4."""
+    if tile.ndim == 2 or tile.shape[2] in (1, 3, 4):
+        return np.asarray(cv2.medianBlur(tile, window), np.uint8).reshape(tile.shape)
+    return np.dstack([cv2.medianBlur(np.ascontiguousarray(tile[..., k]), window) for k in range(tile.shape[2])])

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.tiling.shrink import area_means
+
 Grey = NDArray[np.float32]
 
 COARSE_SIDE = 320
@@ -50,8 +52,10 @@ def make_levels(image: NDArray[Any]) -> list[Level]:
 
 
 def grey(pixels: NDArray[Any]) -> Grey:
-    """[h, w] float32 of a mono or RGB picture of any of the three dtypes, in its own grey levels."""
+    """[h, w] float32 of a picture of any of the three dtypes, in its own grey levels; of several lights their mean."""
     if pixels.ndim == 3:
+        if pixels.shape[2] != 3:
+            return np.asarray(pixels.mean(axis=2, dtype=np.float32))
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     return np.asarray(pixels, np.float32)
 
@@ -59,4 +63,4 @@ def grey(pixels: NDArray[Any]) -> Grey:
 def _cell_means(pixels: NDArray[Any], cells: int) -> Grey:
     height, width = (side // cells for side in pixels.shape[:2])
     whole = pixels[: height * cells, : width * cells]
-    return grey(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA))
+    return grey(area_means(whole, height, width))

@@ -12,7 +12,7 @@ from flawmap.training.classical.hog_fit import fit_hog
 from flawmap.training.classical.median_fit import fit_median
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import measure_normalisation
-from flawmap.training.read_split import read_split
+from flawmap.training.read_split import as_read, read_split
 from flawmap.training.split import split_images
 
 
@@ -45,7 +45,7 @@ def train_classical(
         "images_held_out_to_calibrate": len(split.calibrate),
         "training_seconds": round(time.monotonic() - started, 1),
     }
-    checkpoint = ClassicalCheckpoint(model, config, split, normalisation, proof, provenance)
+    checkpoint = ClassicalCheckpoint(model, as_read(config, images), split, normalisation, proof, provenance)
     save(work / f"model{SUFFIX}", checkpoint)
     report(1.0, "fitted")
     return work / f"model{SUFFIX}"

@@ -39,7 +39,7 @@ def fit_hog(images: GoodImages, held_out: GoodImages, config: TrainConfig) -> Ho
         machine = _one_class(_good_windows(images, settings.windows, seed), settings)
         fitted = HogMachine(machine, sign=-1.0, location=0.0, scale=1.0)
     else:
-        pairs = labelled_images(Path(settings.labelled))
+        pairs = labelled_images(Path(settings.labelled), config.image)
         machine = _regression(*_labelled_sample(images, pairs, config))
         fitted = HogMachine(machine, sign=1.0, location=0.0, scale=1.0)
     squares = islice(good_squares(held_out, SQUARE, STRIDE, seed), HELD_OUT_SQUARES)
@@ -98,7 +98,7 @@ def _labelled_sample(
     rng = np.random.default_rng(config.learning.seed)
     a_part = -(-half // len(pairs))  # windows an image, so that each has its say
     features, shares = [_good_windows(images, half, config.learning.seed)], [np.zeros(half, np.float32)]
-    for x, share in labelled_windows(pairs, config.image.longest_side):
+    for x, share in labelled_windows(pairs, config.image):
         order = rng.permutation(len(x))
         order = order[np.argsort(share[order] == 0, kind="stable")]  # windows with a defect first
         n_defective = int((share > 0).sum())
