@@ -6,6 +6,7 @@ Receptive field 5 px, zero padding at the tile's edge (which must never reach th
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -51,7 +52,7 @@ def calibration(*, grow: float = 4.0, threshold: float = 6.0) -> Calibration:
 def good_image(
     height: int, width: int, *, channels: int = 1, dtype: str = "uint8", seed: int = 0, defects: int = 0
 ) -> NDArray:
-    """A grey surface with sensor noise, and `defects` bright 5x5 px dots; [H, W] or [H, W, 3]."""
+    """A grey surface with sensor noise, and `defects` bright 5x5 px dots; [H, W] or [H, W, C]."""
     rng = np.random.default_rng(seed)
     shape = (height, width) if channels == 1 else (height, width, channels)
     level = rng.standard_normal(shape, np.float32) * 0.4 * STD[dtype] + MEAN[dtype]
@@ -76,7 +77,7 @@ def judged(scan: DefectScan, thresholds: Thresholds) -> tuple[NDArray, NDArray]:
 
 def toy_model(channels: int, dtype: str, *, batch: int | str = "n") -> onnx.ModelProto:
     """The network described at the top, as an ONNX graph."""
-    shape = [batch, "h", "w"] + ([3] if channels == 3 else [])
+    shape = [batch, "h", "w"] + ([channels] if channels > 1 else [])
     kernel = np.full((channels, 1, 5, 5), 1 / 25, np.float32)
     constants = {
         "kernel": kernel,
@@ -144,9 +145,9 @@ def make_bundle(
     batch: int | str = "n",
     calibrated: bool = True,
     part: Part = NOTHING_SAID,
-    longest_side: int | None = None,
+    **image: Any,
 ) -> Bundle:
-    """Writes a sealed bundle of the toy network into `folder` (made here) and reads it back."""
+    """Writes a sealed bundle of the toy network into `folder` (made here) and reads it back; `image`: `ImageInfo`'s."""
     (folder / "golden").mkdir(parents=True)
     (folder / MODEL).write_bytes(toy_model(channels, dtype, batch=batch).SerializeToString())
     golden = np.stack([good_image(32, 32, channels=channels, dtype=dtype, seed=s, defects=1) for s in (1, 2, 3)])
@@ -160,7 +161,7 @@ def make_bundle(
         flawmap_version="0.1.0",
         network=NetworkInfo(kind="mean5x5", stride=stride, receptive_field=RECEPTIVE_FIELD),
         tile=TileInfo(size=tile_size, overlap=overlap, border=border),
-        image=ImageInfo(channels=channels, dtype=dtype, longest_side=longest_side),
+        image=ImageInfo.model_validate({"channels": channels, "dtype": dtype, **image}),
         normalisation=NormalisationInfo(mean=[MEAN[dtype]] * channels, std=[STD[dtype]] * channels),
         part=part,
         calibration=calibration() if calibrated else None,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import read_image, write_image
+from flawmap.tiling.reading import Reading
 from flawmap.training.good_images import (
     GoodImages,
     Normalisation,
@@ -17,6 +18,7 @@ from flawmap.training.good_images import (
     read_good_images,
 )
 from tests.products import draw_good, good_images, write_good
+from tests.tiff_by_hand import Page, tiff_by_hand
 
 READING = {"tile_size": 64, "multiple": 4, "border": 16}
 
@@ -102,11 +104,42 @@ def test_a_blank_product_is_not_divided_by_zero() -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "largest", "full_scale"),
-    [("uint8", 40, 255), ("uint16", 900, 1023), ("uint16", 4000, 4095), ("uint16", 65535, 65535), ("uint16", 0, 0),
-     ("float32", 0.7, 1.0), ("float32", 3.5, 3.5)],
+    [("uint8", 40, 255), ("uint16", 900, 1023), ("uint16", 4000, 4095), ("uint16", 65535, 65535),
+     ("uint16", 0, 255), ("uint16", 300, 1023), ("float32", 0.7, 1.0), ("float32", 3.5, 3.5)],
 )  # fmt: skip
 def test_full_scale_is_the_cameras(dtype: str, largest: float, full_scale: float) -> None:
     image = np.zeros((4, 4), dtype)
     image[2, 2] = largest
     images = GoodImages([Path("a")], [image], 0, 0, [image.shape[:2]])
-    assert images.full_scale == max(1.0, full_scale)
+    assert images.full_scale == full_scale
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+def test_full_scale_is_what_the_files_say(tmp_path: Path, bits: int) -> None:
+    paths = [tmp_path / f"{number}.tif" for number in range(3)]
+    for path in paths:  # so dark that nothing would be known from the values
+        path.write_bytes(tiff_by_hand(Page(draw_good(64, 64).astype(np.uint16) >> 2, bits=bits)))
+    images = read_good_images(paths, cache_gib=1, **READING)
+    assert (images.bits, images.full_scale) == (bits, 2**bits - 1)
+    for path in paths:
+        path.write_bytes(tiff_by_hand(Page(draw_good(64, 64).astype(np.uint16) >> 2)))
+    assert read_good_images(paths, cache_gib=1, **READING).bits is None
+    said = read_good_images(paths, cache_gib=1, reading=Reading(bits=bits), **READING)
+    assert (said.bits, said.full_scale) == (bits, 2**bits - 1)
+
+
+def test_images_that_differ_in_bits(tmp_path: Path) -> None:
+    good = draw_good(64, 64).astype(np.uint16)
+    paths = [tmp_path / f"{number}.tif" for number in range(3)]
+    for path, page in zip(paths, (Page(good, bits=12), Page(good), Page(good, bits=10)), strict=True):
+        path.write_bytes(tiff_by_hand(page))
+    with pytest.raises(
+        UsageError, match=r"good images differ: .*0\.tif is of 12 bits, .*2\.tif is of 10 bits; a bundle"
+    ):
+        read_good_images(paths, cache_gib=1, **READING)
+    assert read_good_images(paths[:2], cache_gib=1, **READING).bits == 12
+    paths[2].write_bytes(tiff_by_hand(Page(good * 256)))
+    with pytest.raises(
+        UsageError, match=r"0\.tif is of 12 bits, another holds values of \d{5}; `image\.bits` says how"
+    ):
+        read_good_images(paths, cache_gib=1, **READING)

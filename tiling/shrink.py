@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-CHANNELS_AT_ONCE = 4  # that OpenCV averages
+CHANNELS_AT_ONCE = 4  # that OpenCV averages, and interpolates by cubics
 
 
 def shrunk_size(shape: tuple[int, ...], longest_side: int | None) -> tuple[int, int]:
@@ -34,16 +34,17 @@ def shrink(image: NDArray[Any], longest_side: int | None) -> NDArray[Any]:
 
 
 def area_means(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """`image` ([H, W] or [H, W, C], any number of channels) at a smaller size: each pixel the mean of what it covers."""
+    """`image` ([H, W] or [H, W, C], C as large as may be) at a smaller size: every pixel the mean of what it covers."""
     if image.ndim == 2 or image.shape[2] <= CHANNELS_AT_ONCE:
         return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA))
-    parts = [
-        cv2.resize(
-            np.ascontiguousarray(image[..., k : k + CHANNELS_AT_ONCE]), (width, height), interpolation=cv2.INTER_AREA
-        )
-        for k in range(0, image.shape[2], CHANNELS_AT_ONCE)
-    ]
-    return np.dstack(parts)
+    parts = [cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA) for part in in_parts(image)]
+    return np.concatenate(parts, axis=2)
+
+
+def in_parts(image: NDArray[Any]) -> list[NDArray[Any]]:
+    """[H, W, C] as images of so many channels as OpenCV takes, at least 2: it drops a last axis of 1."""
+    n_parts = -(-image.shape[2] // CHANNELS_AT_ONCE)
+    return [np.ascontiguousarray(part) for part in np.array_split(image, n_parts, axis=2)]
 
 
 def enlarge(image: NDArray[Any], shape: tuple[int, int], out: NDArray[Any] | None = None) -> NDArray[Any]:

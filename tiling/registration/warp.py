@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.tiling.registration.pose import Matrix, Pose
+from flawmap.tiling.shrink import CHANNELS_AT_ONCE, in_parts
 
 Picture = NDArray[Any]
 Rows = tuple[int, int]
@@ -22,8 +23,8 @@ LONGEST_SIDE = 32766
 def warp_to_image(picture: Picture, pose: Pose, rows: Rows | None = None, *, cubic: bool = False) -> Picture:
     """`picture`, a map in the reference's plane, as it lies in the image.
 
-    `picture`: [H, W] or [H, W, 3], uint8, uint16 or float32, of the pose's height and width. `rows`: the image's rows
-    [y0, y1) to make; all by default. Returns [y1 - y0, W] or [y1 - y0, W, 3] of the same dtype.
+    `picture`: [H, W] or [H, W, C], uint8, uint16 or float32, of the pose's height and width. `rows`: the image's rows
+    [y0, y1) to make; all by default. Returns [y1 - y0, W] or [y1 - y0, W, C] of the same dtype.
     """
     return _warp(picture, pose.to_reference, rows, cubic)
 
@@ -55,7 +56,13 @@ def _warp(picture: Picture, source: Matrix, rows: Rows | None, cubic: bool) -> P
     matrix = source.copy()
     matrix[:, 2] += y0 * matrix[:, 1]
     flags = (cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(picture, matrix, (width, y1 - y0), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+
+    def warped(channels: Picture) -> Picture:
+        return cv2.warpAffine(channels, matrix, (width, y1 - y0), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+
+    if picture.ndim == 2 or picture.shape[2] <= CHANNELS_AT_ONCE:
+        return warped(picture)
+    return np.concatenate([warped(part) for part in in_parts(picture)], axis=2)
 
 
 def _columns(source: Matrix, pose: Pose, rows: Rows | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
