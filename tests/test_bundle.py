@@ -88,7 +88,10 @@ def test_a_newer_schema_is_told_before_anything_else(folder: Path, sealed: bool)
             {"tile": {"size": 64, "overlap": -1, "border": 0}},
             r"`tile\.overlap`: Input should be greater than or equal to 0",
         ),
-        ({"image": {"channels": 4, "dtype": "uint8"}}, r"`image\.channels`: Input should be 1 or 3"),
+        (
+            {"image": {"channels": 0, "dtype": "uint8"}},
+            r"`image\.channels`: Input should be greater than or equal to 1",
+        ),
         ({"network": {"kind": "x", "stride": 1}}, r"`network\.receptive_field`: Field required"),
     ],
 )

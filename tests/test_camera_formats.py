@@ -23,7 +23,7 @@ from flawmap.tiling.images import describe, read_image, read_picture
 from flawmap.tiling.reading import Bayer, Reading
 from tests import tiff_by_hand
 from tests.image_files import COLOUR, DEEP, GREY, Array, in_a_shared_folder, saved
-from tests.tiff_by_hand import BYTE, CFA, DEFLATE, LZW, RGB, SHORT, ZSTD, Page
+from tests.tiff_by_hand import BYTE, CFA, DEFLATE, LZMA, LZW, RGB, SHORT, ZSTD, Page
 
 TEN, TWELVE = DEEP >> 6, DEEP >> 4  # as 10- and 12-bit cameras fill 16 bits
 ALPHA = 255 - GREY
@@ -68,6 +68,7 @@ LOSSLESS: dict[str, tuple[bytes, Array]] = {
     "old deflate, Pillow": (by_pillow(GREY, compression="tiff_deflate"), GREY),
     "deflate tiles, by hand": (by_hand(COLOUR, photometric=RGB, compression=DEFLATE, tile=16), COLOUR),
     "zstd, by hand": (by_hand(DEEP, compression=ZSTD, rows=8), DEEP),
+    "LZMA, by hand": (by_hand(DEEP, compression=LZMA, rows=20), DEEP),
     "packbits, Pillow": (by_pillow(GREY, compression="packbits"), GREY),
     "packbits, OpenCV": (by_opencv(COLOUR, ".tif", *BY_PACKBITS), COLOUR),
     "tiles of 16 bits, by hand": (by_hand(DEEP, tile=32), DEEP),

@@ -113,7 +113,7 @@ def nan_at_one_place() -> NDArray[np.float32]:
     [
         (good_image(40, 50, channels=3), "image: the image is RGB uint8, the bundle was trained on mono uint8"),
         (good_image(40, 50, dtype="uint16"), "the image is mono uint16, the bundle was trained on mono uint8"),
-        (np.zeros((40, 50, 4), np.uint8), r"an array of shape \(40, 50, 4\) is not an image \[H, W\] or \[H, W, 3\]"),
+        (np.zeros((40, 50, 4), np.uint8), r"the image is 4-channel uint8, the bundle was trained on mono uint8"),
         (np.zeros((0, 50), np.uint8), r"an array of shape \(0, 50\) is not an image"),
         (np.zeros(50, np.uint8), r"an array of shape \(50,\) is not an image"),
         (nan_at_one_place(), "1 values are NaN or infinite"),

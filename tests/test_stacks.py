@@ -55,7 +55,8 @@ def test_every_page_has_its_row_record_and_pictures(tmp_path: Path, of_pictures:
     run_dir = tmp_path / "run"
     run = inspect_folder([tmp_path / "in"], of_pictures, run_dir)
     assert {name: row["verdict"] for name, row in rows(run_dir).items()} == {
-        "lot/stack.tif#1": "OK", "lot/stack.tif#2": "NG", "lot/stack.tif#3": "OK", "plain.png": "OK", "single.tif": "NG",
+        "lot/stack.tif#1": "OK", "lot/stack.tif#2": "NG", "lot/stack.tif#3": "OK",
+        "plain.png": "OK", "single.tif": "NG",
     }  # fmt: skip
     assert {row["image"] for row in table(run_dir / "regions.csv")} == {"lot/stack.tif#2", "single.tif"}
     assert run.counts["images"] == 5 and run.images["pages"] == "pictures"

@@ -1,4 +1,4 @@
-"""From files as cameras write them to a finished bundle and a run with it: the real training, export and ONNX Runtime."""
+"""From files as cameras write them to a finished bundle and a run with it: real training, export and ONNX Runtime."""
 
 import logging
 from pathlib import Path

@@ -4,6 +4,7 @@ A file is its header, then page by page the chunks (strips or tiles), the values
 directory.
 """
 
+import lzma
 import struct
 import zlib
 from collections.abc import Callable
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 BYTE, ASCII, SHORT, LONG, RATIONAL, LONG8 = 1, 2, 3, 4, 5, 16
 FORMS = {BYTE: "B", ASCII: "B", SHORT: "H", LONG: "I", RATIONAL: "II", LONG8: "Q"}
 GREY, RGB, CFA = 1, 2, 32803
-NONE, LZW, DEFLATE, ZSTD = 1, 5, 8, 50000
+NONE, LZW, DEFLATE, LZMA, ZSTD = 1, 5, 8, 34925, 50000
 COMPRESS: dict[int, Callable[[bytes], bytes]] = {
     NONE: bytes,
     LZW: imagecodecs.lzw_encode,
     DEFLATE: zlib.compress,
+    LZMA: lzma.compress,
     ZSTD: imagecodecs.zstd_encode,
 }
 
