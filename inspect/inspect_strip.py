@@ -26,7 +26,7 @@ def score_strip(decoded: Decoded, pipeline: Pipeline, folder: Path) -> ScoredStr
     """
     path = decoded.entry.path
     strips = StripPipeline(pipeline)
-    with open_rows(path) as rows:
+    with open_rows(path, decoded.entry.reading) as rows:
         files = StripFiles(folder, rows)
         try:
             outcome = strips.inspect(rows, files, pipeline.info.part.stated_by(path))

@@ -275,3 +275,34 @@ def test_12_bits_are_held_against_the_bundle(tmp_path: Path) -> None:
     assert found["eight.tif"]["error"] == "pixels of 8 bits, 12 bits are expected"
     run = read_run_info(tmp_path / "run")
     assert run is not None and run.images["bits"] == 12
+
+
+# Pictures read row by row
+
+
+@pytest.mark.parametrize("what", ["pages", "channels", "bits"])
+def test_bands_of_rows_say_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_pictures: Path, of_lights: Path, what: str
+) -> None:
+    deep = make_bundle(tmp_path / "deep", dtype="uint16", bits=12).folder
+    bundle = {"pages": of_pictures, "channels": of_lights, "bits": deep}[what]
+    (tmp_path / "in").mkdir()
+    if what == "bits":
+        for name, value in (("a", 4095), ("b", 4096)):
+            page = good_image(400, 120, dtype="uint16") >> 4
+            page[390, 7] = value
+            (tmp_path / "in" / f"{name}.tif").write_bytes(tiff_by_hand(Page(page, rows=7)))
+    else:
+        for name, order in (("a", range(4)), ("b", range(3, -1, -1))):
+            pages = [good_image(400, 120, seed=n, defects=2 * (n == 2)) for n in order]
+            (tmp_path / "in" / f"{name}.tif").write_bytes(tiff_by_hand(*(Page(page, rows=7) for page in pages)))
+    inspect_folder([tmp_path / "in"], bundle, tmp_path / "whole")
+    monkeypatch.setattr("flawmap.tiling.strips.open_rows.STRIP_PIXELS", 20_000)
+    monkeypatch.setattr("flawmap.inspect.strip_pipeline.BAND_PIXELS", 10_000)
+    inspect_folder([tmp_path / "in"], bundle, tmp_path / "bands")
+    whole, bands = (rows(tmp_path / name) for name in ("whole", "bands"))
+    assert whole.keys() == bands.keys() and len(whole) == {"pages": 8, "channels": 2, "bits": 2}[what]
+    for name, row in whole.items():
+        for column in ("verdict", "severity", "n_regions", "error"):
+            assert bands[name][column] == row[column], (name, column)
+    assert "NG" in {row["verdict"] for row in whole.values()}
