@@ -132,11 +132,15 @@ def _put_picture(bundle: Bundle, image: str, folder: Path) -> tuple[Path, str]:
         path = Path(image)
         if not path.is_file():
             raise UsageError(f"`--image` (={image}) must be WIDTHxHEIGHT in px, such as 5120x5120, or an image file")
-        read_image(path)
+        read_image(path, bundle.info.image.reading)
         return _same_file(path.resolve(), folder / f"0{path.suffix}"), f"{path.name}"
     width, height = int(size[1]), int(size[2])
     if not 1 <= min(width, height) <= max(width, height) <= LONGEST_SIDE:
         raise UsageError(f"`--image` (={image}) must have sides of 1 to {LONGEST_SIDE} px")
+    reading = bundle.info.image.reading
+    if reading.pages == "channels" or reading.bayer is not None:
+        taken = "TIFF stacks" if reading.pages == "channels" else "raw pictures"
+        raise UsageError(f"`--image` (={image}) must be a file for a bundle that takes {taken}")
     picture, shown = _product(bundle, height, width)
     path = folder / ("0.tif" if picture.dtype == np.float32 else "0.png")
     write_image(path, picture)

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -172,6 +172,7 @@ class Watch:
                 self._reading.append(_Reading(arrival, one, None))
                 continue
             pipeline = self.pipelines[one.model]
+            entry = replace(entry, reading=pipeline.info.image.reading)
             future = pool.submit(decode, 0, entry, partial(_prepare, pipeline))
             self._reading.append(_Reading(arrival, one, future))
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,14 @@ from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.inspector import Inspector
+from flawmap.inspect.line.arrivals import Patience
+from flawmap.inspect.line.part_result import PartResult
+from flawmap.inspect.line.stop import Stop
 from flawmap.inspect.progress import Step
 from flawmap.inspect.record_files import read_record, read_run_info
+from flawmap.inspect.takt import measure
+from flawmap.inspect.watch_folder import watch_folder
+from flawmap.inspect.watch_loop import WatchSettings
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.pages import page_path
@@ -306,3 +313,38 @@ def test_bands_of_rows_say_the_same(
         for column in ("verdict", "severity", "n_regions", "error"):
             assert bands[name][column] == row[column], (name, column)
     assert {"pages": "NG", "channels": "NG", "bits": "ERROR"}[what] in {row["verdict"] for row in whole.values()}
+
+
+# Other commands
+
+
+def test_a_takt_is_measured_on_a_stack(tmp_path: Path, of_lights: Path) -> None:
+    write_stack(tmp_path / "mine.tif", 0, 0, 0, 0)
+    takt = measure(of_lights, str(tmp_path / "mine.tif"))
+    assert (takt.shape, takt.shown) == ((120, 160), "mine.tif")
+    with pytest.raises(UsageError, match=r"`--image` \(=64x64\) must be a file for a bundle that takes TIFF stacks$"):
+        measure(of_lights, "64x64")
+    raw = make_bundle(tmp_path / "raw", channels=3, bayer="rggb").folder
+    with pytest.raises(UsageError, match=r"`--image` \(=64x64\) must be a file for a bundle that takes raw pictures$"):
+        measure(raw, "64x64")
+
+
+def test_the_watcher_takes_stacks_of_lights(tmp_path: Path, of_lights: Path) -> None:
+    folder = tmp_path / "in"
+    for name, pages in {"good.tif": (0, 0, 0, 0), "dot.tif": (0, 0, 2, 0), "three.tif": (0, 0, 0)}.items():
+        write_stack(folder / name, *pages)
+    bell: SimpleQueue[str] = SimpleQueue()
+    stop = Stop(bell)
+    told: list[PartResult] = []
+
+    def tell(result: PartResult) -> None:
+        told.append(result)
+        if len(told) == 3:
+            stop.ask()
+
+    settings = WatchSettings(Patience(settle=0.05, give_up=0.2), poll=0.05)
+    run = watch_folder(folder, of_lights, tmp_path / "run", stop, bell, settings=settings, tell=tell)
+    assert run.state == "finished"
+    assert {name: row["verdict"] for name, row in rows(tmp_path / "run").items()} == {
+        "good.tif": "OK", "dot.tif": "NG", "three.tif": "ERROR",
+    }  # fmt: skip
