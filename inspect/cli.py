@@ -155,6 +155,7 @@ def inspect(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results in the output folder.")] = False,
     fail_on_ng: Annotated[bool, typer.Option("--fail-on-ng", help="End with 1 if any image or part is NG.")] = False,
     heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Write every heatmap as TIFF.")] = False,
+    zoom: Annotated[bool, typer.Option(help="Show every image at full size in the report.")] = True,
     workers: Annotated[int, typer.Option(help="Images read ahead in parallel.")] = 1,
 ) -> None:
     """Inspects images and writes verdicts, regions and a report."""
@@ -170,6 +171,7 @@ def inspect(
         false_alarms=false_alarms_of(false_alarms, quantile),
         fresh=fresh,
         heatmaps=heatmaps,
+        zoom=zoom,
         workers=workers,
         progress=progress,
     )

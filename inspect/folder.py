@@ -46,6 +46,7 @@ def inspect_folder(
     false_alarms: float | None = None,
     fresh: bool = False,
     heatmaps: bool = False,
+    zoom: bool = True,
     workers: int = 1,
     progress: ShowProgress = silent,
 ) -> RunInfo:
@@ -53,8 +54,8 @@ def inspect_folder(
 
     `false_alarms`: expected false regions on a good image, the recipe's or the bundle's own where None. `workers`:
     threads that decode the next images; `workers` + 2 images are in memory at most. `heatmaps`: also write every
-    heatmap as TIFF. `fresh`: remove an earlier run's results first; without it the run is continued and images that are
-    done are not done again.
+    heatmap as TIFF. `zoom`: also write every image in tiles, which the page shows at full size. `fresh`: remove an
+    earlier run's results first; without it the run is continued and images that are done are not done again.
 
     Returns what run.json says; an image that could not be inspected counts as ERROR there and stops nothing.
 
@@ -69,6 +70,7 @@ def inspect_folder(
         "device": device,
         "false_alarms": false_alarms,
         "heatmaps": heatmaps,
+        "zoom": zoom,
         "workers": workers,
     }
     make_run_folder(run_dir)
@@ -80,7 +82,7 @@ def inspect_folder(
         pipelines = [Pipeline(m.bundle, scorer, m.thresholds) for m, scorer in zip(plan.models, scorers, strict=True)]
         try:
             with progress("inspecting", len(todo)) as step:
-                _inspect_all(run_dir, todo, plan, pipelines, heatmaps, workers, step)
+                _inspect_all(run_dir, todo, plan, pipelines, heatmaps, zoom, workers, step)
         except BaseException:
             with suppress(OSError):  # the disk may be full: what stopped the run is what the user must hear
                 conclude(run_dir, run, plan.images, "interrupted")
@@ -112,6 +114,7 @@ def _inspect_all(
     plan: RunPlan,
     pipelines: Sequence[Pipeline],
     heatmaps: bool,
+    zoom: bool,
     workers: int,
     step: Step,
 ) -> None:
@@ -135,7 +138,8 @@ def _inspect_all(
     def finish(one: Assigned, image: ScoredImage) -> None:
         nonlocal end
         model = _model(one)
-        record = judge_image(run_dir, image, pipelines[model], plan.models[model].thresholds, heatmaps=heatmaps)
+        thresholds = plan.models[model].thresholds
+        record = judge_image(run_dir, image, pipelines[model], thresholds, heatmaps=heatmaps, zoom=zoom)
         # From the end of the last image to the end of this one, waiting for the decoder included: the takt.
         start, end = end, time.perf_counter()
         record.milliseconds["total"] = (end - start) * 1e3

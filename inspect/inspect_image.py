@@ -54,7 +54,13 @@ def score_image(run_dir: Path, decoded: Decoded, pipeline: Pipeline, recycle: Sc
 
 
 def judge_image(
-    run_dir: Path, image: ScoredImage, pipeline: Pipeline, thresholds: Thresholds, *, heatmaps: bool
+    run_dir: Path,
+    image: ScoredImage,
+    pipeline: Pipeline,
+    thresholds: Thresholds,
+    *,
+    heatmaps: bool,
+    zoom: bool = True,
 ) -> ImageRecord:
     """The record of an image; its pictures are written, the record is not yet.
 
@@ -67,11 +73,11 @@ def judge_image(
             stated = pipeline.info.part.stated_by(decoded.entry.path)
             inspection = pipeline.judge(image.scored, decoded.image, stated)
             pixels: Drawn = decoded.image, inspection.heatmap, inspection.reconstruction
-            return _record(run_dir, decoded, pixels, inspection, thresholds, heatmaps)
+            return _record(run_dir, decoded, pixels, inspection, thresholds, heatmaps, zoom)
         if image.strip is not None:
             with image.strip.files as files:
                 pixels = files.image, files.heatmap, files.reconstruction
-                record = _record(run_dir, decoded, pixels, image.strip.outcome, thresholds, heatmaps)
+                record = _record(run_dir, decoded, pixels, image.strip.outcome, thresholds, heatmaps, zoom)
                 return record.model_copy(update={"bands": image.strip.n_bands})
     except InspectionStoppedError:
         raise
@@ -88,6 +94,7 @@ def _record(
     inspection: Outcome,
     thresholds: Thresholds,
     heatmaps: bool,
+    zoom: bool,
 ) -> ImageRecord:
     image, heatmap, reconstruction = pixels
     name = decoded.entry.name
@@ -103,6 +110,7 @@ def _record(
             regions,
             review=thresholds.review,
             ng=thresholds.ng,
+            zoom=zoom,
         )
         if heatmaps:
             write_heatmap(run_dir, name, heatmap)

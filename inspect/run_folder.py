@@ -26,7 +26,13 @@ from flawmap.inspect.run_layout import (
     RECORDS,
     REGIONS_TABLE,
     RUN_INFO,
+    VIEWER,
+    VIEWER_FILES,
     WATCH_FOLDERS,
+    ZOOM,
+    ZOOM_TILE,
+    image_data_path,
+    zoom_folder,
 )
 from flawmap.tiling.errors import InspectionStoppedError, UsageError
 
@@ -119,6 +125,7 @@ def clear(run_dir: Path) -> None:
                 if path.suffix == ".json":
                     path.unlink(missing_ok=True)
         # run.json last: a kill in between leaves a run that can be cleared again.
+        _remove_if_ours(run_dir / VIEWER, VIEWER_FILES)
         for name in (IMAGES_TABLE, REGIONS_TABLE, PARTS_TABLE, PAGE, RUN_INFO):
             (run_dir / name).unlink(missing_ok=True)
 
@@ -131,6 +138,9 @@ def forget(run_dir: Path, names: Iterable[str]) -> None:
     for path in _files(run_dir / OVERLAYS):
         if any(suffix.search(path.name) and suffix.sub("", path.name) in gone for suffix in PICTURE_SUFFIXES):
             path.unlink(missing_ok=True)
+    for name in gone:
+        (run_dir / image_data_path(name)).unlink(missing_ok=True)
+        _remove_if_ours(run_dir / zoom_folder(name), ZOOM_TILE)
 
 
 def forget_evaluation(run_dir: Path) -> None:
@@ -139,11 +149,7 @@ def forget_evaluation(run_dir: Path) -> None:
     whole = run_dir / EVALUATION
     of_models = [path for path in _files(whole) if path.is_dir() and EVALUATION_OF_MODEL.fullmatch(path.name)]
     for folder in (*of_models, whole):
-        for path in _files(folder):
-            if EVALUATION_FILES.fullmatch(path.name):
-                path.unlink()
-        if folder.is_dir() and not _files(folder):
-            folder.rmdir()
+        _remove_if_ours(folder, EVALUATION_FILES)
 
 
 def recorded_names(run_dir: Path) -> set[str]:
@@ -169,10 +175,20 @@ def is_done(run_dir: Path, one: Assigned) -> bool:
 def remove_leftovers(run_dir: Path) -> None:
     """Removes the temporary files that a killed process left: hidden, with the sixteen hex digits of `write_whole`."""
     temporary = re.compile(r"\.[0-9a-f]{16}(\.[a-z]+)?")
-    for folder in (run_dir, *(run_dir / name for name in (*OUTPUT_FOLDERS, *WATCH_FOLDERS))):
+    folders = [run_dir, *(run_dir / name for name in (*OUTPUT_FOLDERS, *WATCH_FOLDERS))]
+    for folder in (*folders, *(path for path in _files(run_dir / ZOOM) if path.is_dir())):
         for path in _files(folder):
             if temporary.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+
+def _remove_if_ours(folder: Path, ours: re.Pattern[str]) -> None:
+    """Removes the files in `folder` that flawmap wrote there, and then the folder unless something else is in it."""
+    for path in _files(folder):
+        if ours.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    if folder.is_dir() and not _files(folder):
+        folder.rmdir()
 
 
 def _files(folder: Path) -> list[Path]:

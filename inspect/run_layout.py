@@ -1,7 +1,7 @@
 """Where things lie in a run folder.
 
-run.json  images.csv  regions.csv  parts.csv  index.html  metrics.json  regions/<name>.json  overlays/  evaluation/
-results/<part>.json  parts/<part>.json  .outgoing/  publish/
+run.json  images.csv  regions.csv  parts.csv  index.html  metrics.json  regions/<name>.json  overlays/  zoom/<name>/
+page/  evaluation/  results/<part>.json  parts/<part>.json  .outgoing/  publish/
 """
 
 import re
@@ -15,7 +15,12 @@ PAGE = "index.html"
 METRICS = "metrics.json"  # what `flawmap evaluate` found about these results
 RECORDS = "regions"
 OVERLAYS = "overlays"
-OUTPUT_FOLDERS = (RECORDS, OVERLAYS)  # of `flawmap inspect`
+ZOOM = "zoom"  # a folder an image: the whole picture in tiles
+ZOOM_TILE = re.compile(r"(picture|heat)-[0-9]+-[0-9]+-[0-9]+\.(jpg|png)")
+PAGE_FILES = "page"  # what index.html loads when it is needed
+VIEWER = "page/viewer"  # OpenSeadragon, where this flawmap has it
+VIEWER_FILES = re.compile(r"openseadragon\.min\.js|LICENSE\.txt")
+OUTPUT_FOLDERS = (RECORDS, OVERLAYS, ZOOM, PAGE_FILES)  # of `flawmap inspect`
 EVALUATION = "evaluation"  # plots and gallery of `flawmap evaluate`
 EVALUATION_FILES = re.compile(r"index\.html|(roc|froc|score_histogram|(missed|false)-[0-9]+)\.png")
 EVALUATION_OF_MODEL = re.compile(r"model-[0-9]+")  # the same again, of one model of a recipe
@@ -33,6 +38,16 @@ LOCK = ".flawmap.lock"
 def heatmap_path(name: str) -> str:
     """Where the heatmap of the image whose files are called `name` lies, relative to the run folder."""
     return f"{OVERLAYS}/{name}-heatmap.tif"
+
+
+def zoom_folder(name: str) -> str:
+    """Where the tiles of the image whose files are called `name` lie, relative to the run folder."""
+    return f"{ZOOM}/{name}"
+
+
+def image_data_path(name: str) -> str:
+    """Where the page looks for the regions of the image whose files are called `name`, relative to the run folder."""
+    return f"{PAGE_FILES}/{name}.js"
 
 
 def is_run_folder(folder: Path) -> bool:

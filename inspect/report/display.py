@@ -53,21 +53,28 @@ def window_of(image: Pixels) -> Window:
     return Window(low - margin, high + margin)
 
 
-def to_picture(image: Image, window: Window) -> Picture:
-    """RGB uint8 [H, W, 3] of an image [H, W] or [H, W, C]; uint8 passes unchanged; a flat window gives mid-grey.
+def to_8_bit(image: Image, window: Window) -> NDArray[np.uint8]:
+    """uint8 [H, W] or [H, W, 3] of an image [H, W] or [H, W, C]; uint8 passes unchanged; a flat window gives mid-grey.
 
     A picture in two, four or more lights is shown as their mean.
     """
     if image.ndim == 3 and image.shape[2] != 3:
         image = _mean_light(image)
+    shown: NDArray[np.uint8] = image
     if image.dtype != np.uint8:
         span = window.white - window.black
         if span > 0:
             scaled = (image.astype(np.float32) - window.black) * (255.0 / span)
-            image = np.clip(scaled + 0.5, 0, 255).astype(np.uint8)
+            shown = np.clip(scaled + 0.5, 0, 255).astype(np.uint8)
         else:
-            image = np.full(image.shape, 128, np.uint8)
-    colour = cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+            shown = np.full(image.shape, 128, np.uint8)
+    return shown
+
+
+def to_picture(image: Image, window: Window) -> Picture:
+    """RGB uint8 [H, W, 3] of an image [H, W] or [H, W, C], by `to_8_bit`."""
+    shown = to_8_bit(image, window)
+    colour = cv2.cvtColor(shown, cv2.COLOR_GRAY2RGB) if shown.ndim == 2 else shown
     return np.ascontiguousarray(colour, np.uint8)
 
 

@@ -1,4 +1,5 @@
-"""The pictures of one inspected image, drawn while its pixels are at hand: an overview and a strip for each region.
+"""The pictures of one inspected image, drawn while its pixels are at hand: an overview, a strip for each region, and
+the whole picture in tiles (deep_zoom.py).
 
 A strip shows one box of the image three times, side by side, in the image's own pixels:
 
@@ -21,6 +22,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from flawmap.inspect.records import RegionRecord
+from flawmap.inspect.report.deep_zoom import write_deep_zoom
 from flawmap.inspect.report.display import (
     Box,
     Image,
@@ -60,8 +62,10 @@ def write_pictures(
     review: float,
     ng: float,
     max_regions: int = 24,
+    zoom: bool = True,
 ) -> tuple[str | None, list[str | None]]:
-    """Writes `overlays/<name>.jpg` and, for the first `max_regions` regions, `overlays/<name>-<region>.png` or `.jpg`.
+    """Writes `overlays/<name>.jpg` and, for the first `max_regions` regions, `overlays/<name>-<region>.png` or `.jpg`,
+    and with `zoom` the tiles of `zoom/<name>/`.
 
     `image` and `reconstruction` are [H, W] or [H, W, 3] of one dtype (uint8, uint16, float32), `heatmap` is float32
     [H, W], arrays or files of rows; `review` and `ng` are scores, `name` is a safe file stem, unique in the run.
@@ -81,12 +85,18 @@ def write_pictures(
         write_image(run_dir / picture, strip, jpeg_quality=90)
         return picture
 
-    # Most of the time goes into waiting until each file is safe on the disk: wait for several at once.
-    with ThreadPoolExecutor(max_workers=WRITERS) as pool:
-        waiting = pool.map(write_strip, regions[:max_regions])
+    def write_overview() -> None:
         drawn = draw_overview(image, window, regions, max_numbered=max_regions)
         write_image(run_dir / overview, drawn, jpeg_quality=85)
+
+    # Most of the time goes into waiting until each file is safe on the disk: wait for several at once.
+    with ThreadPoolExecutor(max_workers=WRITERS) as pool:
+        overviewed = pool.submit(write_overview)
+        waiting = pool.map(write_strip, regions[:max_regions])
+        if zoom:
+            write_deep_zoom(run_dir, name, image, heatmap, window, scale, pool)
         pictures = list(waiting)
+        overviewed.result()
     return overview, [*pictures, *[None] * (len(regions) - len(pictures))]
 
 
