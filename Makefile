@@ -5,14 +5,26 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test slow lint typecheck bench constraints clean
+.PHONY: demo test slow lint typecheck bench constraints viewer clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,openvino,train,watch,mqtt,baselines,dev]'
 	touch $@
 
+# OpenSeadragon, for the report's deep zoom, by npm under package-lock.json; a wheel built afterwards carries it.
+VIEWER := inspect/report/viewer
+viewer: $(VIEWER)/openseadragon.min.js
+
+$(VIEWER)/openseadragon.min.js: package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	mkdir -p $(VIEWER)
+	cp node_modules/openseadragon/LICENSE.txt $(VIEWER)
+	cp node_modules/openseadragon/build/openseadragon/openseadragon.min.js $(VIEWER)
+	rm -rf node_modules
+
 demo: $(VENV)/installed
+	@command -v npm >/dev/null && $(MAKE) --no-print-directory viewer || echo "no viewer from npm: the report shows plain pictures"
 	$(BIN)/flawmap demo --output demo
 
 test: $(VENV)/installed

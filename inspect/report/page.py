@@ -1,13 +1,15 @@
 """The page of a run: one index.html that opens from its folder, without a server, a network or anything else.
 
-It is drawn from run.json and regions/**/*.json alone, so a run that was interrupted or copied gets the same page.
-Style and script are part of the page; pictures are links into `overlays/`.
+It is drawn from run.json, regions/**/*.json and the names of the tiles in zoom/, so a run that was interrupted or
+copied gets the same page. Style and script are part of it. What an image's regions are it loads from
+`page/<name>.js` when that image is looked at: the page of 500 images opens as fast as that of five.
 """
 
 import base64
 import hashlib
 import json
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,26 +17,40 @@ from typing import TypeVar
 from markupsafe import Markup
 from pydantic import BaseModel, ValidationError
 
-from flawmap.inspect.records import ImageRecord, RegionRecord, RunInfo
+from flawmap.inspect.records import ImageRecord, RunInfo
+from flawmap.inspect.report.defect_map import defect_maps
 from flawmap.inspect.report.heat_scale import INFERNO, NG_PLACE, REVIEW_PLACE, HeatScale
+from flawmap.inspect.report.image_data import IMAGE_CALL, image_script
 from flawmap.inspect.report.page_text import environment, without_surrogates
 from flawmap.inspect.report.part_rows import PartRow, axis_of_parts, part_rows
-from flawmap.inspect.report.pictures import PANEL_MAX_PX, crop_box, strip_size
 from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
+from flawmap.inspect.report.viewer_files import bring_viewer
+from flawmap.inspect.run_layout import PAGE_FILES, image_data_path
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_text
 
-REGIONS_SHOWN = 50  # of one image; the rest is in regions.csv
-STRIP_WIDTH_PX = 832  # room for a strip: the smallest, two screen pixels for each of its own
-STRIP_ENLARGED_MAX = 6
-
 THRESHOLDS = ("review", "ng", "severity_review", "severity_ng")
+SCRIPTS = ("images.js", "table.js", "picture.js", "look.js", "print.js")  # one function around all of them
 
 Record = TypeVar("Record", bound=BaseModel)
 
 
+@dataclass(frozen=True)
+class PageImage:
+    """One image on the page: its number there, what its files are called, and what was found."""
+
+    key: int
+    name: str
+    record: ImageRecord
+
+    @property
+    def data(self) -> str:
+        """Relative to the run folder."""
+        return image_data_path(self.name)
+
+
 def write_page(run_dir: Path) -> Path:
-    """Writes `index.html` into the folder that `flawmap inspect` wrote, and returns its path.
+    """Writes `index.html` and what it loads into the folder that `flawmap inspect` wrote; returns its path.
 
     UsageError where the folder holds no run, or a record in it cannot be read.
     """
@@ -47,15 +63,47 @@ def write_page(run_dir: Path) -> Path:
             raise UsageError(
                 f"{run_dir / 'run.json'} is not a record of this flawmap: `thresholds.{missing[0]}`: missing"
             )
-    records = [_read(path, ImageRecord) for path in _record_files(run_dir)]
+    found = [(path.name.removesuffix(".json"), _read(path, ImageRecord)) for path in _record_files(run_dir)]
+    names = {record.image: name for name, record in found}
+    ordered = worst_first([record for _, record in found], lambda record: record.image)
+    images = [PageImage(key, names[record.image], record) for key, record in enumerate(ordered)]
+    _write_image_data(run_dir, run, images)
     page = run_dir / "index.html"
-    write_text(page, render(run, records))
+    write_text(page, render(run, images, bring_viewer(run_dir)))
     return page
 
 
-def render(run: RunInfo, records: list[ImageRecord]) -> str:
-    """The page as text. Worst image (or part) first: ERROR, NG, REVIEW, OK, and by severity within."""
-    records = worst_first(records, lambda record: record.image)
+def _write_image_data(run_dir: Path, run: RunInfo, images: list[PageImage]) -> None:
+    """Writes page/<name>.js for every image, and removes those of images that are no longer there."""
+    folder = run_dir / PAGE_FILES
+    folder.mkdir(exist_ok=True)
+    for image in images:
+        text = image_script(image.key, image.name, image.record, heat_of(run, image.record), run_dir)
+        path = run_dir / image.data
+        if not path.is_file() or path.read_text("utf-8") != text:
+            write_text(path, text)
+    current = {Path(image.data).name for image in images}
+    for path in folder.glob("*.js"):
+        if path.name not in current and path.read_text("utf-8", errors="replace").startswith(IMAGE_CALL):
+            path.unlink(missing_ok=True)
+
+
+def heat_of(run: RunInfo, record: ImageRecord) -> HeatScale | None:
+    """The colour scale of an image's heat; None where no model inspected it."""
+    if run.recipe is None:
+        return HeatScale(run.thresholds["review"], run.thresholds["ng"])
+    if record.model is None:
+        return None
+    thresholds = run.recipe.models[record.model].thresholds
+    return HeatScale(thresholds["review"], thresholds["ng"])
+
+
+def render(run: RunInfo, images: list[PageImage], viewer: str | None) -> str:
+    """The page as text. `images` come worst first: ERROR, NG, REVIEW, OK, and by severity within.
+
+    `viewer`: script of OpenSeadragon relative to the run folder, None where there is none.
+    """
+    records = [image.record for image in images]
     parts: list[PartRow] = []
     if run.recipe is None:
         axis = SeverityAxis.around(records, run.thresholds["severity_review"], run.thresholds["severity_ng"])
@@ -65,29 +113,33 @@ def render(run: RunInfo, records: list[ImageRecord]) -> str:
         axis = axis_of_parts(run.recipe, parts, records)
         models = [(model.camera, model.thresholds) for model in run.recipe.models]
     here = Path(__file__).parent
-    style, script = ((here / name).read_text("utf-8") for name in ("style.css", "page.js"))
+    style = (here / "style.css").read_text("utf-8")
+    script = "\n".join((here / name).read_text("utf-8") for name in SCRIPTS)
+    script = f'"use strict";\n(() => {{\n{script}}})();\n'
     pages = environment()
-    pages.filters.update(duration=_duration, moment=_moment, total=_total, strip=_strip)
+    pages.filters.update(duration=_duration, moment=_moment, total=_total)
     text = pages.from_string((here / "index.html.j2").read_text("utf-8"))
     rendered = text.render(
         run=run,
+        images={image.record.image: image for image in images},
         records=records,
         parts=parts,
         without_part=[record for record in records if not record.part],
         judged=records if run.recipe is None else parts,
         counts=Counter(one.verdict for one in (records if run.recipe is None else parts)),
-        region_count=sum(len(record.regions) for record in records),
+        region_count=sum(record.n_regions for record in records),
+        maps=defect_maps(records),
         axis=axis,
         models=models,
-        heats=[(camera, HeatScale(thresholds["review"], thresholds["ng"])) for camera, thresholds in models],
         heat_stops=_heat_stops(),
         places=(100 * REVIEW_PLACE, 100 * NG_PLACE),
+        throughput=_throughput(records),
         total_ms=_total(run.milliseconds_median),
         stages={name: value for name, value in run.milliseconds_median.items() if name != "total"},
-        regions_shown=REGIONS_SHOWN,
+        viewer=viewer,
         style=Markup(style),
         script=Markup(script),
-        # The browser runs this script and no other, whatever a file name or a record says.
+        # The browser runs this script and those of the run folder, whatever a file name or a record says.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return without_surrogates(rendered)
@@ -128,13 +180,14 @@ def _moment(iso: str) -> str:
     return datetime.fromisoformat(iso).strftime("%Y-%m-%d %H:%M")
 
 
-def _strip(region: RegionRecord, record: ImageRecord) -> dict[str, int]:
-    """Size of a region's strip on the page in CSS px: nothing moves while pictures load, small strips are enlarged."""
-    y0, x0, y1, x1 = crop_box(region, record.height, record.width)
-    shrunk = min(1.0, PANEL_MAX_PX / max(y1 - y0, x1 - x0, 1))
-    height, width = strip_size(max(1, round((y1 - y0) * shrunk)), max(1, round((x1 - x0) * shrunk)))
-    factor = min(max(1, STRIP_WIDTH_PX // width), STRIP_ENLARGED_MAX)
-    return {"width": width * factor, "height": height * factor}
+def _throughput(records: list[ImageRecord]) -> tuple[float, float] | None:
+    """Images an hour and megapixels a second over the inspected images, one after the other; None without any."""
+    timed = [(record, _total(record.milliseconds) or 0.0) for record in records if record.verdict != "ERROR"]
+    seconds = sum(milliseconds for _, milliseconds in timed) / 1000
+    if seconds <= 0:
+        return None
+    megapixels = sum(record.width * record.height for record, _ in timed) / 1e6
+    return 3600 * len(timed) / seconds, megapixels / seconds
 
 
 def _heat_stops() -> str:

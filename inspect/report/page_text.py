@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 def environment() -> Environment:
     """Everything put into a page is escaped; a name the template does not know is an error."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(link=link, severity=severity, number=number)
+    environment.filters.update(link=link, severity=severity, number=number, whole=whole)
     return environment
 
 
@@ -33,6 +33,11 @@ def severity(severity: float) -> str:
 def number(value: float) -> str:
     """Four significant digits, no exponent that a person would stumble over."""
     return f"{value:.4g}".replace("-", "−")
+
+
+def whole(value: float) -> str:
+    """A whole number, thousands apart."""
+    return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
 
 
 def _escaped(code: int) -> str:
