@@ -43,8 +43,11 @@ typecheck: $(VENV)/installed
 	for folder in tiling training export inspect configs sample_data; do ln -s ../../$$folder .typecheck/flawmap/$$folder; done
 	MYPYPATH=.typecheck $(BIN)/mypy --explicit-package-bases -p flawmap
 
+# patchify and SAHI ask for other numpy and OpenCV packages than flawmap runs with, and run with these.
 bench: $(VENV)/installed
-	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps patchify sahi
+	$(BIN)/python -m benchmarks
 
 # Pins every version that is installed now, for the next fresh machine.
 constraints:
