@@ -354,6 +354,9 @@ def _tell(run: "RunInfo", run_dir: Path) -> None:
             if count:
                 print(f"{count} image{'s' if count > 1 else ''} {what}")
     print(f"{run.counts['images']} images on {run.device}: {_by_verdict(run.counts)}")
+    dropped = run.counts["dropped"]
+    if dropped:
+        print(f"{dropped} region{'s' if dropped > 1 else ''} dropped by rules")
     print(run_dir / "index.html")
 
 

@@ -4,7 +4,6 @@ Heatmaps may come in bands of rows: the answer is that of the whole heatmap, bit
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.region_kernels import SPAN_DTYPE
 from flawmap.tiling.region_shapes import TracedRegions
 from flawmap.tiling.regions import REGION_DTYPE, RegionScan, TooManyRunsError
+from flawmap.tiling.visible_pixels import Levels
 
 Heatmap = NDArray[np.float32]
 
@@ -42,7 +42,7 @@ class DefectScan:
         )
         self._around_all = _OneRegion(width, thresholds.review)
 
-    def add(self, band: Heatmap, levels: tuple[NDArray[Any], NDArray[Any]] | None = None) -> None:
+    def add(self, band: Heatmap, levels: Levels | None = None) -> None:
         """The next rows, float32 [n, width]; ValueError for NaN. `levels`: see `RegionScan.add`."""
         top = self._scan.height
         self._scan.add(band, levels)
@@ -95,7 +95,8 @@ class _OneRegion:
             spans["y"] = np.arange(region["y0"][0], region["y1"][0])
             spans["x0"], spans["x1"] = region["x0"][0], region["x1"][0]
         begins = np.array([0, len(spans)][: len(region) + 1], np.int64)
-        return TracedRegions(region, spans, begins, np.full(len(spans), np.nan))
+        widths = (spans["x1"] - spans["x0"]).astype(np.int64)
+        return TracedRegions(region, spans, begins, widths, np.full(len(spans), np.nan))
 
     def _region(self) -> NDArray[np.void]:
         """REGION_DTYPE [1], or [0] where nothing was hit."""

@@ -32,7 +32,8 @@ class RegionRecord(BaseModel):
     severity: float  # -log10(expected false regions an image at this score): 2 is seen once in a hundred good images
     verdict: Verdict
     picture: str | None = None  # crop, heat and reconstruction side by side, relative to the run folder
-    # Measured as docs/rules.md says; None where it is not known.
+    # Measured on the visible pixels, as docs/rules.md says; None where it is not known.
+    area_visible_px: int | None = None
     length_px: float | None = None
     width_px: float | None = None
     elongation: float | None = None

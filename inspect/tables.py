@@ -12,12 +12,12 @@ IMAGE_COLUMNS = ("image", "verdict", "severity", "n_regions", "width", "height",
 REGION_COLUMNS = (
     "image", "region", "x_min", "y_min", "x_max", "y_max", "centroid_x", "centroid_y",
     "area_px", "score_max", "score_mean", "severity", "verdict",
-    "length_px", "width_px", "elongation", "contrast", "area_mm2", "length_mm", "width_mm",
+    "area_visible_px", "length_px", "width_px", "elongation", "contrast", "area_mm2", "length_mm", "width_mm",
     "fragments", "defect_class", "rule",
 )  # fmt: skip
 
 
-MEASURES = REGION_COLUMNS[REGION_COLUMNS.index("length_px") : REGION_COLUMNS.index("fragments")]
+MEASURES = REGION_COLUMNS[REGION_COLUMNS.index("area_visible_px") : REGION_COLUMNS.index("fragments")]
 
 PART_COLUMNS = ("part", "camera")  # of both tables, behind the others, where a recipe was given
 

@@ -79,8 +79,10 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_what_is_dropped_is_seen_and_not_counted(tmp_path: Path, data: Path) -> None:
-    run_dir = tmp_path / "run"
-    run = inspect_folder([data / "test"], configured(tmp_path, "20 um"), run_dir)
+    run_dir, bundle = tmp_path / "run", configured(tmp_path, "20 um")
+    run = inspect_folder([data / "test"], bundle, run_dir)
+    again = CliRunner().invoke(app, ["inspect", str(data / "test"), "-m", str(bundle), "-o", str(run_dir)])
+    assert "3 regions dropped by rules\n" in again.output
     images = {row["image"]: row for row in table(run_dir / "images.csv")}
     assert {name: (row["verdict"], row["n_regions"]) for name, row in images.items()} == {
         "good/a.png": ("OK", "0"),

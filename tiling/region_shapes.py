@@ -1,4 +1,4 @@
-"""How long, wide, bright and near each other regions are: measured on their pixels, in px or in what a pixel covers."""
+"""How large, long, wide, bright and near each other regions are: what is visible of them, in px or on the part."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,16 @@ PX = PixelSize(x_um=1.0, y_um=1.0)  # measures in px
 
 @dataclass(frozen=True)
 class TracedRegions:
-    """Regions and the pixels they consist of.
+    """Regions and their visible pixels: see `flawmap.tiling.visible_pixels`.
 
-    A span (SPAN_DTYPE) is what one row holds of one region: it begins and ends with a pixel of the region.
+    A span (SPAN_DTYPE) is what one row holds of one region: it begins and ends with a visible pixel.
     """
 
-    regions: NDArray[np.void]  # REGION_DTYPE [k]
-    spans: NDArray[np.void]  # SPAN_DTYPE [n], region by region, row by row
+    regions: NDArray[np.void]  # REGION_DTYPE [k], of all their pixels
+    spans: NDArray[np.void]  # SPAN_DTYPE [n], region by region, row by row; `y`, `x0` and `x1` say what is visible
     begins: NDArray[np.int64]  # [k + 1]: spans[begins[i] : begins[i + 1]] are those of region i
-    contrast_sums: NDArray[np.float64]  # [n]: image minus reconstruction over the span's pixels; NaN where not known
+    counts: NDArray[np.int64]  # [n]: visible pixels of each span
+    deviations: NDArray[np.float64]  # [n]: image minus reconstruction, summed over them; NaN where it is not known
 
     def __len__(self) -> int:
         return len(self.regions)
@@ -30,13 +31,20 @@ class TracedRegions:
     def first(self, n: int) -> "TracedRegions":
         """The first `n` of them."""
         end = self.begins[n]
-        return TracedRegions(self.regions[:n], self.spans[:end], self.begins[: n + 1], self.contrast_sums[:end])
+        return TracedRegions(
+            self.regions[:n], self.spans[:end], self.begins[: n + 1], self.counts[:end], self.deviations[:end]
+        )
+
+    @property
+    def areas(self) -> NDArray[np.int64]:
+        """Visible pixels of each region, [k]."""
+        return np.add.reduceat(self.counts, self.begins[:-1]) if len(self) else np.zeros(0, np.int64)
 
     @property
     def contrasts(self) -> NDArray[np.float64]:
-        """Mean of image minus reconstruction over the pixels of each region, in the image's levels; [k]."""
-        sums = np.add.reduceat(self.contrast_sums, self.begins[:-1]) if len(self) else np.zeros(0)
-        return np.asarray(sums / self.regions["area_px"], np.float64)
+        """Mean of image minus reconstruction over the visible pixels of each region, in the image's levels; [k]."""
+        sums = np.add.reduceat(self.deviations, self.begins[:-1]) if len(self) else np.zeros(0)
+        return np.asarray(sums / self.areas, np.float64)
 
     def rectangles(self, pixel: PixelSize = PX) -> NDArray[np.float64]:
         """Length and width, [k, 2]: the sides of the rectangle of the smallest area around each region, at any angle.
@@ -68,10 +76,16 @@ class TracedRegions:
         order = np.lexsort((self.spans["x0"], self.spans["y"], of_span))
         begins = np.searchsorted(of_span[order], np.arange(len(kept) + 1))
         regions = _merged(self.regions, kept, group)
-        return TracedRegions(regions, self.spans[order], begins, self.contrast_sums[order]), fragments
+        joined = TracedRegions(regions, self.spans[order], begins, self.counts[order], self.deviations[order])
+        return joined, fragments
 
     def _boxes(self) -> NDArray[np.int64]:
-        return np.stack([self.regions[name] for name in ("y0", "x0", "y1", "x1")], axis=1).astype(np.int64)
+        """Half-open y0, x0, y1, x1 of what is visible, [k, 4]."""
+        if not len(self):
+            return np.zeros((0, 4), np.int64)
+        first, last = self.begins[:-1], self.begins[1:] - 1
+        x0, x1 = np.minimum.reduceat(self.spans["x0"], first), np.maximum.reduceat(self.spans["x1"], first)
+        return np.stack([self.spans["y"][first], x0, self.spans["y"][last] + 1, x1], axis=1).astype(np.int64)
 
 
 def _merged(regions: NDArray[np.void], kept: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.void]:

@@ -1,14 +1,12 @@
 """Where a heatmap rises above what good images show: connected regions, with what a report needs to know of each."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.tiling.region_kernels import REGION_DTYPE, SPAN_DTYPE, label_spans, rank_keys, reduce_spans, scan_spans
 from flawmap.tiling.region_shapes import TracedRegions
-from flawmap.tiling.shape_kernels import contrast_sums
 from flawmap.tiling.threads import in_threads
+from flawmap.tiling.visible_pixels import Deviations, Levels
 
 __all__ = ["REGION_DTYPE", "RegionScan", "TooManyRunsError", "find_regions"]
 
@@ -63,13 +61,14 @@ class RegionScan:
         with np.errstate(over="ignore"):  # a threshold beyond float32 is infinite there: found nowhere below infinity
             self._grow_score, self._seed_score = np.float32(grow), np.float32(seed)
         self._spans: list[np.ndarray] = []
-        self._contrast_sums: list[NDArray[np.float64]] = []
+        self._deviations = Deviations()
         self._n_spans = 0
 
-    def add(self, band: np.ndarray, levels: tuple[NDArray[Any], NDArray[Any]] | None = None) -> None:
+    def add(self, band: np.ndarray, levels: Levels | None = None) -> None:
         """The next rows of the heatmap, float32 [n, width]. ValueError for NaN, named in the image plane.
 
-        `levels`: the same rows of image and reconstruction, each [n, width] or [n, width, C], for the contrast.
+        `levels`: the same rows of image and reconstruction, each [n, width] or [n, width, C]; with them `traced` knows
+        what is visible of a region.
         """
         if band.ndim != 2 or band.dtype != np.float32 or band.shape[1] != self.width:
             raise ValueError(f"`band` ({band.shape} {band.dtype}) must be float32 [n, {self.width}]")
@@ -92,8 +91,9 @@ class RegionScan:
             if nan_y >= 0:
                 raise ValueError(f"`heatmap` is NaN at pixel (y={nan_y}, x={nan_x})")
             self._spans.append(found)
-            self._contrast_sums.append(self._contrast(found, band, levels))
+            self._deviations.add(found, self.height, band, self._grow_score, levels)
             self._n_spans += n_spans
+        self._deviations.sample(self.height, levels)
         self.height += rows
 
     def regions(self) -> np.ndarray:
@@ -101,21 +101,12 @@ class RegionScan:
         return self._regions()[0]
 
     def traced(self) -> TracedRegions:
-        """The same with their pixels. TooManyRunsError as of `find_regions`."""
+        """The same with their visible pixels. TooManyRunsError as of `find_regions`."""
         regions, spans, places = self._regions()
-        contrasts = np.concatenate([*self._contrast_sums, np.zeros(0)])
         kept = np.flatnonzero(places >= 0)
         order = kept[np.argsort(places[kept], kind="stable")]  # row by row within a region, as they came
         begins = np.searchsorted(places[order], np.arange(len(regions) + 1))
-        return TracedRegions(regions, spans[order], begins, contrasts[order])
-
-    def _contrast(
-        self, spans: np.ndarray, band: np.ndarray, levels: tuple[NDArray[Any], NDArray[Any]] | None
-    ) -> NDArray[np.float64]:
-        if levels is None:
-            return np.full(len(spans), np.nan)
-        image, reconstruction = (pixels.reshape(*band.shape, -1) for pixels in levels)
-        return contrast_sums(spans, self.height, band, self._grow_score, image, reconstruction)
+        return TracedRegions(regions, *self._deviations.visible(spans, order, begins))
 
     def _regions(self) -> tuple[np.ndarray, np.ndarray, NDArray[np.int32]]:
         """(regions, spans of all bands, the region that each of these belongs to, -1 for none)."""

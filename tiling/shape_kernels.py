@@ -1,4 +1,4 @@
-"""The work behind `flawmap.tiling.region_shapes`: hulls, rectangles, contrasts and distances of regions given as spans.
+"""The work behind `flawmap.tiling.region_shapes`: hulls, rectangles and distances of regions given as spans.
 
 Pixels are squares: the pixel (y, x) reaches from y to y + 1 and from x to x + 1, so that a region of one pixel is 1
 long, and two pixels that touch are 0 apart. `y_scale` and `x_scale` are what a pixel is high and wide.
@@ -9,27 +9,6 @@ import math
 import numpy as np
 
 from flawmap.tiling.compiled import compiled
-
-
-@compiled
-def contrast_sums(
-    spans: np.ndarray, top: int, band: np.ndarray, grow: np.float32, image: np.ndarray, reconstruction: np.ndarray
-) -> np.ndarray:
-    """Sum of image minus reconstruction (both [n, W, C]) over the pixels >= `grow` of each span, mean of channels.
-
-    `band` [n, W], as the other two, begins with row `top` of the image.
-    """
-    sums = np.zeros(len(spans), np.float64)
-    channels = image.shape[2]
-    for i in range(len(spans)):
-        y = spans[i].y - top
-        total = 0.0
-        for x in range(spans[i].x0, spans[i].x1):
-            if band[y, x] >= grow:
-                for c in range(channels):
-                    total += np.float64(image[y, x, c]) - np.float64(reconstruction[y, x, c])
-        sums[i] = total / channels
-    return sums
 
 
 @compiled

@@ -32,13 +32,14 @@ def measure(traced: TracedRegions, fragments: NDArray[np.int64], pixel: PixelSiz
     """SHAPE_DTYPE [k]; `fragments` [k]: of how many each was joined."""
     shapes = np.zeros(len(traced), SHAPE_DTYPE)
     sides = traced.rectangles()
+    shapes["area_px"] = traced.areas
     shapes["length_px"], shapes["width_px"] = sides.T
     for name in ("area_um2", "length_um", "width_um"):
         shapes[name] = np.nan
     if pixel is not None:
         sides = traced.rectangles(pixel)
         shapes["length_um"], shapes["width_um"] = sides.T
-        shapes["area_um2"] = traced.regions["area_px"] * (pixel.x_um * pixel.y_um)
+        shapes["area_um2"] = shapes["area_px"] * (pixel.x_um * pixel.y_um)
     shapes["elongation"] = sides[:, 0] / sides[:, 1]
     shapes["contrast"] = traced.contrasts
     shapes["fragments"] = fragments
@@ -50,7 +51,7 @@ def fitting(when: Shape, measured: Measured) -> NDArray[np.bool_]:
     shapes = measured.shapes
     fits = np.ones(len(shapes), np.bool_)
     for limit, px, um in (
-        (when.area, measured.traced.regions["area_px"], shapes["area_um2"]),
+        (when.area, shapes["area_px"], shapes["area_um2"]),
         (when.length, shapes["length_px"], shapes["length_um"]),
         (when.width, shapes["width_px"], shapes["width_um"]),
     ):

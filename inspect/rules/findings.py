@@ -12,6 +12,7 @@ from flawmap.tiling.physical_size import UM_PER_MM
 
 SHAPE_DTYPE = np.dtype(
     [
+        ("area_px", np.int64),  # visible pixels, as everything below: `flawmap.tiling.visible_pixels`
         ("length_px", np.float64),  # longer side of the smallest rectangle around the region, at any angle
         ("width_px", np.float64),  # its shorter side
         ("elongation", np.float64),  # length / width, on the part where the size of a pixel is known
@@ -47,6 +48,7 @@ class Findings:
         """What a `RegionRecord` says of each beyond its place and its score."""
         for shape, name, rule, verdict in zip(self.shapes, self.classes, self.rules, self.verdicts, strict=True):
             yield {
+                "area_visible_px": int(shape["area_px"]),
                 **{key: _known(shape[key]) for key in ("length_px", "width_px", "elongation", "contrast")},
                 "area_mm2": _known(shape["area_um2"] / UM_PER_MM**2),
                 "length_mm": _known(shape["length_um"] / UM_PER_MM),

@@ -1,0 +1,161 @@
+"""Which pixels of a region show the defect, and which only lie beside it.
+
+    score          . 5 7 9 9 9 7 5 .       the region: everything at or above `grow`
+    |deviation|    0 1 2 9 9 9 2 0 1       image minus reconstruction
+    visible              x x x
+
+Scores are drawn from neighbourhoods, so that a region is wider than its defect by several pixels on every side: a dot
+of 8 px made a region of 20. To find it that is welcome, to hold it against a limit in mm it is not. A visible pixel
+deviates from the reconstruction by 4 times what good pixels do, but at least by a fifth and at most by half of what is
+typical of its region, sum(d^2) / sum(|d|). The fifth keeps a strong defect's blurred rim out. The half keeps a faint
+defect in: there pixels of the rim pass by chance, and the region is measured as wide as it is. Half of the highest
+deviation, the usual rule, would measure a stain with one bright spot as that spot.
+
+The noise of good pixels is 1.4826 times the median of |deviation| over a raster of the whole picture (Rousseeuw and
+Croux, "Alternatives to the median absolute deviation", JASA 88 (1993)).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.tiling.compiled import compiled
+
+NOISE_FACTOR = 4.0
+LOWEST_SHARE, HIGHEST_SHARE = 0.2, 0.5  # of what is typical of a region
+ROWS_STEP, COLUMNS_STEP = 16, 7  # of the raster
+MOST_PIXELS = 1 << 24  # whose deviation is kept, 64 MiB: a picture with more hits is measured by its regions' extent
+
+Levels = tuple[NDArray[Any], NDArray[Any]]
+
+
+class Deviations:
+    """Image minus reconstruction, mean over the channels, at the pixels of spans that come band by band."""
+
+    def __init__(self, most_pixels: int = MOST_PIXELS) -> None:
+        self._most_pixels = most_pixels
+        self._n_pixels = 0
+        self._values: list[NDArray[np.float32]] = []
+        self._starts: list[NDArray[np.int64]] = []
+        self._raster: list[NDArray[np.float32]] = []
+
+    def sample(self, top: int, levels: Levels | None) -> None:
+        """A band's part of the raster; `levels` are rows of image and reconstruction, the first one row `top`."""
+        if levels is not None:
+            image, reconstruction = (pixels[-top % ROWS_STEP :: ROWS_STEP, ::COLUMNS_STEP] for pixels in levels)
+            difference = image.astype(np.float32) - reconstruction.astype(np.float32)
+            of_pixels = difference if difference.ndim == 2 else difference.mean(axis=2)
+            self._raster.append(np.abs(of_pixels).ravel())
+
+    def add(
+        self, spans: NDArray[np.void], top: int, band: NDArray[np.float32], grow: np.float32, levels: Levels | None
+    ) -> None:
+        """Those of `spans` (SPAN_DTYPE, in the image plane) where `band`, which begins with row `top`, is >= `grow`."""
+        lengths = (spans["x1"] - spans["x0"]).astype(np.int64)
+        total = int(lengths.sum())
+        if levels is None or self._n_pixels + total > self._most_pixels:
+            self._starts.append(np.full(len(spans), -1, np.int64))
+            return
+        starts = np.cumsum(lengths) - lengths
+        values = np.empty(total, np.float32)
+        image, reconstruction = (pixels.reshape(*band.shape, -1) for pixels in levels)
+        _deviate(spans, starts, top, band, grow, image, reconstruction, values)
+        self._values.append(values)
+        self._starts.append(starts + self._n_pixels)
+        self._n_pixels += total
+
+    def visible(
+        self, spans: NDArray[np.void], order: NDArray[np.int64], begins: NDArray[np.int64]
+    ) -> tuple[NDArray[np.void], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """What is visible of regions: spans, where each region's begin, pixels of each span, sum of their deviations.
+
+        `spans` are all that were added, `order` [n] those that belong to regions, region by region, `begins` [k + 1]
+        where each region's begin there. Where deviations are not known the region itself is visible, its sum NaN.
+        """
+        spans = spans[order]  # a copy
+        starts = np.concatenate([*self._starts, np.zeros(0, np.int64)])[order]
+        values = np.concatenate([*self._values, np.zeros(0, np.float32)])
+        counts, sums = np.zeros(len(spans), np.int64), np.zeros(len(spans), np.float64)
+        _cut_to_visible(spans, begins, starts, values, self._noise(), counts, sums)
+        shown = counts > 0
+        begins = np.concatenate([[0], np.cumsum(shown)])[begins]
+        return spans[shown], begins, counts[shown], sums[shown]
+
+    def _noise(self) -> float:
+        raster = np.concatenate([*self._raster, np.zeros(0, np.float32)])
+        return 1.4826 * float(np.median(raster)) if len(raster) else 0.0
+
+
+@compiled
+def _deviate(
+    spans: np.ndarray,
+    starts: np.ndarray,
+    top: int,
+    band: np.ndarray,
+    grow: np.float32,
+    image: np.ndarray,
+    reconstruction: np.ndarray,
+    values: np.ndarray,
+) -> None:
+    """Write the deviation of each pixel from a span's first to its last; NaN where the score is below `grow`."""
+    channels = image.shape[2]
+    for i in range(len(spans)):
+        y = spans[i].y - top
+        for x in range(spans[i].x0, spans[i].x1):
+            total = np.nan
+            if band[y, x] >= grow:
+                total = 0.0
+                for c in range(channels):
+                    total += np.float64(image[y, x, c]) - np.float64(reconstruction[y, x, c])
+            values[starts[i] + x - spans[i].x0] = total / channels
+
+
+@compiled
+def _cut_to_visible(
+    spans: np.ndarray,
+    begins: np.ndarray,
+    starts: np.ndarray,
+    values: np.ndarray,
+    noise: float,
+    counts: np.ndarray,
+    sums: np.ndarray,
+) -> None:
+    """Narrow each span to its first and last visible pixel, and write how many are visible and their sum."""
+    for region in range(len(begins) - 1):
+        limit = _visible_from(spans, begins[region], begins[region + 1], starts, values, noise)
+        for i in range(begins[region], begins[region + 1]):
+            if limit < 0:
+                counts[i], sums[i] = spans[i].area_px, np.nan
+                continue
+            first, last = -1, -1
+            for k in range(spans[i].x1 - spans[i].x0):
+                value = values[starts[i] + k]
+                if abs(value) >= limit:  # false for NaN
+                    first, last = k if first < 0 else first, k
+                    counts[i] += 1
+                    sums[i] += value
+            if first >= 0:
+                spans[i].x1 = spans[i].x0 + last + 1
+                spans[i].x0 += first
+
+
+@compiled
+def _visible_from(
+    spans: np.ndarray, first: int, last: int, starts: np.ndarray, values: np.ndarray, noise: float
+) -> float:
+    """The deviation from which on a region's pixels are visible; -1 where its deviations are not known."""
+    total, squares = 0.0, 0.0
+    for i in range(first, last):
+        if starts[i] < 0:
+            return -1.0
+        for k in range(spans[i].x1 - spans[i].x0):
+            value = abs(values[starts[i] + k])
+            if value >= 0:  # not NaN
+                total += value
+                squares += value * value
+    if total == 0:
+        return 0.0
+    # As float32, as the deviations are: of pixels that are all alike none may fall out by rounding.
+    typical = squares / total
+    return float(np.float32(min(max(LOWEST_SHARE * typical, NOISE_FACTOR * noise), HIGHEST_SHARE * typical)))
