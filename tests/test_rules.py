@@ -265,7 +265,7 @@ rules: {{verdicts: [{{name: sized, verdict: {drop},
         for region, shape, rule, verdict in zip(one.regions, one.shapes, one.rules, one.verdicts, strict=True):
             if low <= shape["area_px"] <= high and shape["contrast"] < 0:
                 expected = ("sized", drop)
-            elif shape["length_px"] >= 3 * shape["width_px"] and shape["width_px"] <= 2.5:
+            elif shape["length_px"] >= 2.999999 * shape["width_px"] and shape["width_px"] <= 2.5:
                 expected = ("slim", "REVIEW")
             else:
                 expected = ("", THRESHOLDS.verdict(float(region["score_max"])))
