@@ -1,13 +1,15 @@
 """The bundle: the folder that training hands to the line. Described, read, checked and sealed here, without torch.
 
     model.onnx (or model.npz)  bundle.json  golden/tiles.npy  golden/score.npy  training.csv  training.png
-    MODEL_CARD.md  SHA256SUMS; of an aligned product also context.npy  golden/context.npy
+    MODEL_CARD.md  SHA256SUMS; of an aligned product also context.npy  golden/context.npy  reference.png (or .tif);
+    where somebody drew where to look also where.png
 
 `SHA256SUMS` covers every other file, in the form that `sha256sum -c SHA256SUMS` reads. Its own digest names the bundle.
 """
 
 import hashlib
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -28,6 +30,7 @@ GOLDEN_TILES = "golden/tiles.npy"
 GOLDEN_SCORE = "golden/score.npy"
 CONTEXT = "context.npy"  # `flawmap.tiling.context_map.ContextMap.pixels` of an aligned product
 GOLDEN_CONTEXT = "golden/context.npy"
+WHERE_MAP = "where.png"  # `flawmap.tiling.look_map.LookMap.pixels`, where somebody drew where to look
 NEEDED = (INFO, GOLDEN_TILES, GOLDEN_SCORE)
 CLASSICAL_MODEL = "model.npz"
 CLASSICAL_KINDS = ("hog", "median")  # of `NetworkInfo.kind`: fitted numbers in `CLASSICAL_MODEL`, no network
@@ -95,6 +98,17 @@ class AlignmentInfo(BaseModel):
     width: int = Field(ge=1)
 
 
+class WhereInfo(BaseModel):
+    """Of a product of which not everything counts, as `WHERE_MAP` shows it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    height: int = Field(ge=1)  # px of the picture it was drawn on, and of every image
+    width: int = Field(ge=1)
+    sha256: str  # of the map's pixels
+    whole_tile_size: int = Field(ge=1)  # px; `TileInfo.size` if all of an image counted
+
+
 class BundleInfo(BaseModel):
     """bundle.json."""
 
@@ -109,9 +123,32 @@ class BundleInfo(BaseModel):
     image: ImageInfo
     normalisation: NormalisationInfo
     alignment: AlignmentInfo | None = None
+    where: WhereInfo | None = None
     part: Part = Field(default_factory=Part)
     calibration: Calibration | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def counted(self) -> str:
+        """Names what counts of an image: equal names, equal pixels. Empty where everything does.
+
+        A calibration is good for the pixels it was made on, and for the zones that have one of their own.
+        """
+        own = [zone.name for zone in self.part.where.zones if zone.false_alarms is not None]
+        if self.where is None and self.part.where.background is None:
+            return ""
+        parts = (self.where.sha256 if self.where else "", self.part.where.background, own)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    @property
+    def counted_note(self) -> str:
+        """A sentence where the bundle was calibrated on other pixels than those that count now, else empty."""
+        if self.calibration is None or self.calibration.counted == self.counted:
+            return ""
+        return (
+            "where to look has changed since the bundle was calibrated: false regions are those of the pixels that "
+            "counted then; `flawmap calibrate` on good images puts that right"
+        )
 
 
 @dataclass(frozen=True)
@@ -152,7 +189,8 @@ def read_bundle(folder: Path) -> Bundle:
     except ValidationError as error:
         problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
         raise UsageError(f"{folder / INFO} does not describe a bundle: {problems}") from None
-    for name in (model_name(info), *((CONTEXT, GOLDEN_CONTEXT) if info.alignment else ())):
+    aligned = (CONTEXT, GOLDEN_CONTEXT) if info.alignment else ()
+    for name in (model_name(info), *aligned, *((WHERE_MAP,) if info.where else ())):
         if name not in listed:
             raise UsageError(f"`bundle` (={folder}) is not complete: {SUMS} does not list {name}")
     return Bundle(folder, info, digest)
@@ -174,19 +212,29 @@ def write_info(folder: Path, info: BundleInfo) -> None:
 
 
 def update_bundle(folder: Path, *, part: Part | None = None, calibration: Calibration | None = None) -> None:
-    """Puts what is given into the bundle in `folder` and seals it again; UsageError for a bundle that is not sound.
-
-    Both files are complete on the disk before the first takes its place, so that only a kill between two renames could
-    leave a bundle that `read_bundle` refuses.
-    """
+    """Puts what is given into the bundle in `folder` and seals it again; UsageError for a bundle that is not sound."""
     given = {"part": part, "calibration": calibration}
     info = read_bundle(folder).info.model_copy(update={k: v for k, v in given.items() if v is not None})
-    text = _info_text(info)
-    sums = {name: _file_sha256(folder / name) for name in _files(folder)}
-    sums[INFO] = hashlib.sha256(text.encode()).hexdigest()
-    with write_whole(folder / INFO) as new_info, write_whole(folder / SUMS) as new_sums:
-        new_info.write_text(text, encoding="utf-8", newline="")
-        new_sums.write_text(_sums_text(sums), encoding="utf-8", newline="")
+    rewrite_bundle(folder, info, {})
+
+
+def rewrite_bundle(folder: Path, info: BundleInfo, files: dict[str, bytes | None]) -> None:
+    """Writes `info` and `files` (by name) into the sound bundle in `folder`, in the place of older ones, and seals it.
+
+    A file without content is removed.
+
+    All files are complete on the disk before the first takes its place, so that only a kill between two renames could
+    leave a bundle that `read_bundle` refuses.
+    """
+    written = {name: content for name, content in files.items() if content is not None}
+    written[INFO] = _info_text(info).encode()
+    sums = {name: _file_sha256(folder / name) for name in _files(folder) if name not in files}
+    sums |= {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+    with ExitStack() as stack:
+        for name, content in {**written, SUMS: _sums_text(sums).encode()}.items():
+            stack.enter_context(write_whole(folder / name)).write_bytes(content)
+    for name in files.keys() - written.keys():
+        (folder / name).unlink(missing_ok=True)
 
 
 def _parse_info(folder: Path) -> Any:

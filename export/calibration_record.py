@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.plain_background import PlainBackground
 
 LN_10 = math.log(10)
 EXPONENTIAL = 1e-6  # shapes nearer to 0 make no difference but to rounding
@@ -77,7 +78,7 @@ class Calibration(BaseModel):
     """Scores of good images turned into severities.
 
     `peaks` are the highest scores of the regions that `n_images` good images showed at `grow`, in ascending order and
-    up to `tail.threshold`; `n_images` and `n_regions` count what was seen.
+    up to `tail.threshold`; `n_images` and `n_regions` count what was seen, `megapixels_per_image` what counted of them.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -90,6 +91,9 @@ class Calibration(BaseModel):
     tail: ParetoTail
     false_alarms: float = Field(gt=0)  # false regions per good image that `inspect` allows unless told otherwise
     border: list[BorderZone] = Field(default_factory=list)  # applied to every heatmap before anything else
+    background: PlainBackground | None = None  # that shows no part, where the part description wants it left out
+    counted: str = ""  # `BundleInfo.counted` of the pixels it was made on
+    zones: dict[str, "Calibration"] = Field(default_factory=dict)  # of the zones with a false-alarm rate of their own
 
     @property
     def severity_floor(self) -> float:

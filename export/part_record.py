@@ -5,6 +5,7 @@ where: ...                # where to look: `flawmap.export.where_record`
 rules: ...                # what the plant decides on regions: `flawmap.export.rules_record`
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -61,12 +62,29 @@ class Part(BaseModel):
     @model_validator(mode="after")
     def _measurable(self) -> "Part":
         if self.pixel_size is None:
-            for key, size in self.rules.physical_sizes():
+            for key, size in self.physical_sizes():
                 raise ValueError(
-                    f"`rules.{key}` (={size}) needs `pixel_size`: what a pixel covers, such as `pixel_size: 12.5 um`, "
+                    f"`{key}` (={size}) needs `pixel_size`: what a pixel covers, such as `pixel_size: 12.5 um`, "
                     "or `pixel_size: image` where the image files say it"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _zones_are_known(self) -> "Part":
+        names = [zone.name for zone in self.where.zones]
+        for number, rule in enumerate(self.rules.verdicts):
+            if rule.when.zone is not None and rule.when.zone not in names:
+                raise ValueError(
+                    f"`rules.verdicts.{number}.when.zone` (={rule.when.zone}) is no zone of `where.zones` "
+                    f"({', '.join(names) or 'there is none'})"
+                )
+        return self
+
+    def physical_sizes(self) -> Iterator[tuple[str, object]]:
+        """Key and value of everything that can only be told where the size of a pixel is known."""
+        for section, sizes in (("rules", self.rules.physical_sizes()), ("where", self.where.physical_sizes())):
+            for key, size in sizes:
+                yield f"{section}.{key}", size
 
 
 def read_part(path: Path) -> Part:

@@ -103,6 +103,7 @@ class When(Shape):
     """Conditions of a rule."""
 
     defect_class: Name | None = None
+    zone: Name | None = None  # of `where.zones`, that its peak lies in
     severity: Limit[float] | None = None
     distance: Distance | None = None
 
@@ -110,6 +111,7 @@ class When(Shape):
         words = [self.defect_class, super().__str__() or None]
         words += [None if self.severity is None else f"severity {self.severity}"]
         words += [None if self.distance is None else str(self.distance)]
+        words += [None if self.zone is None else f"in the zone {self.zone}"]
         return ", ".join(word for word in words if word is not None) or "every region"
 
 

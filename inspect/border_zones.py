@@ -52,7 +52,7 @@ class ZoneScan:
         self._waiting = np.empty((0, shape[1]), np.float32)
 
     def add(self, band: Heatmap) -> None:
-        """The next rows, float32 [n, W]."""
+        """The next rows, float32 [n, W]; -inf where nothing counts."""
         if len(self._waiting):  # fill up what began in the band before
             missing = BAND - len(self._waiting)
             self._waiting, band = np.concatenate([self._waiting, band[:missing]]), band[missing:]
@@ -79,7 +79,7 @@ class ZoneScan:
         for k, (low, high) in enumerate(_bounds()):
             inside = (distance >= low) & (distance < high)
             self._peaks[k].append(_block_peaks(np.where(inside, rows, np.float32(-np.inf))))
-            self._n_pixels[k] += int(inside.sum())
+            self._n_pixels[k] += int(np.count_nonzero(inside & (rows > -np.inf)))
         self._top += BAND
 
 

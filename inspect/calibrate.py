@@ -13,8 +13,9 @@ draws few peaks to a shape of 0.5, ours to 0, an exponential, which scores are m
 stands in docs/detection.md.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,10 @@ from flawmap.inspect.border_zones import ZonePeaks, ZoneScan, measure_zones
 from flawmap.inspect.defects import Heatmap
 from flawmap.inspect.hot_pixels import HotPixels, HotScan
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.look_map import OUTSIDE, Look
 
+NEVER = np.float32(-np.inf)  # the score of what does not count
+ROWS_AT_ONCE = 1024  # of a heatmap, copied zone by zone
 GROW_FRACTION = 3e-5  # of good pixels lie above `grow`...
 GROW_PIXELS = 1000  # ...or so many of all good images together, where they are small...
 GROW_IMAGES = 0.5  # ...or as many more as give such a share of the images a region: a hot one does not speak for all
@@ -37,24 +41,56 @@ HEAVIEST_MEAN = 0.5  # of a shape up to this the mean is kept when the prior mov
 
 
 @dataclass(frozen=True)
+class OwnZone:
+    """A zone that has a false-alarm rate of its own, and so a calibration of its own."""
+
+    name: str
+    value: int  # in a look
+    false_alarms: float
+
+
+@dataclass(frozen=True)
 class Seen:
-    """What calibration keeps of one heatmap."""
+    """What calibration keeps of one heatmap.
+
+    `hot` is outside of the zones with a rate of their own, which are in `own`, by name; `zones` are those of the
+    border, everywhere.
+    """
 
     hot: HotPixels
     zones: ZonePeaks
+    own: dict[str, HotPixels] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, heatmap: Heatmap) -> "Seen":
-        return cls.of_bands(heatmap.shape, [heatmap])
+    def of(cls, heatmap: Heatmap, look: Look | None = None, own: Sequence[OwnZone] = ()) -> "Seen":
+        """Of `heatmap` (float32 [H, W]), of which that counts what `look` (uint8 [H, W]) says."""
+        starts = range(0, len(heatmap), ROWS_AT_ONCE)
+        bands = (heatmap[top : top + ROWS_AT_ONCE] for top in starts)
+        looks = None if look is None else (look[top : top + ROWS_AT_ONCE] for top in starts)
+        return cls.of_bands(heatmap.shape, bands, looks, own)
 
     @classmethod
-    def of_bands(cls, shape: tuple[int, ...], bands: Iterable[Heatmap]) -> "Seen":
-        """Of a heatmap of `shape` that comes in `bands` of rows, float32 [n, W], from top to bottom."""
+    def of_bands(
+        cls,
+        shape: tuple[int, ...],
+        bands: Iterable[Heatmap],
+        looks: Iterable[Look] | None = None,
+        own: Sequence[OwnZone] = (),
+    ) -> "Seen":
+        """Of a heatmap of `shape` that comes in `bands` of rows, float32 [n, W], from top to bottom, as `looks` do."""
         hot, zones = HotScan(shape), ZoneScan(shape)
-        for band in bands:
-            hot.add(band)
-            zones.add(band)
-        return cls(hot.result(), zones.result())
+        of_own = [HotScan(shape) for _ in own]
+        for band, look in zip(bands, repeat(None)) if looks is None else zip(bands, looks, strict=True):
+            if look is None:
+                hot.add(band)
+                zones.add(band)
+                continue
+            zones.add(np.where(look != OUTSIDE, band, NEVER))
+            hot.add(np.where(np.isin(look, [OUTSIDE, *(zone.value for zone in own)]), NEVER, band))
+            for zone, scan in zip(own, of_own, strict=True):
+                scan.add(np.where(look == zone.value, band, NEVER))
+        kept = {zone.name: scan.result() for zone, scan in zip(own, of_own, strict=True)}
+        return cls(hot.result(), zones.result(), kept)
 
 
 def calibrate(heatmaps: Iterable[Heatmap], false_alarms: float) -> Calibration:
@@ -62,14 +98,33 @@ def calibrate(heatmaps: Iterable[Heatmap], false_alarms: float) -> Calibration:
     return calibrate_on((Seen.of(heatmap) for heatmap in heatmaps), false_alarms)
 
 
-def calibrate_on(images: Iterable[Seen], false_alarms: float) -> Calibration:
-    """Calibrates on what was seen of the heatmaps of good images."""
+def calibrate_on(images: Iterable[Seen], false_alarms: float, own: Sequence[OwnZone] = ()) -> Calibration:
+    """Calibrates on what was seen of the heatmaps of good images; each zone of `own` on what was seen in it alone.
+
+    Where everything that counts lies in such zones, what is left is calibrated on all of them together: it is the scale
+    that severities are given on.
+
+    UsageError for no image, and for a zone that no image shows.
+    """
     seen = list(images)
     if not seen:
         raise UsageError("calibration needs at least 1 good image")
-    zones = measure_zones([image.zones for image in seen])
-    hot = [image.hot.lowered(zones) for image in seen]
-    n_pixels = sum(h.shape[0] * h.shape[1] for h in hot)
+    border = measure_zones([image.zones for image in seen])
+    zones = {}
+    for zone in own:
+        hot = [image.own[zone.name].lowered(border) for image in seen]
+        if not sum(h.n_pixels for h in hot):
+            raise UsageError(f"`where.zones`: zone `{zone.name}` has no pixel on any of the good images")
+        zones[zone.name] = _calibrated(hot, zone.false_alarms)
+    rest = [image.hot for image in seen]
+    if not sum(h.n_pixels for h in rest):
+        rest = [image.hot.and_those_of(image.own.values()) for image in seen]
+    found = _calibrated([h.lowered(border) for h in rest], false_alarms)
+    return found.model_copy(update={"border": border, "zones": zones})
+
+
+def _calibrated(hot: list[HotPixels], false_alarms: float) -> Calibration:
+    n_pixels = sum(h.n_pixels for h in hot)
     grow, peaks = _regions(hot, n_pixels)
     tail, counted = fit_tail(peaks, grow, len(hot))
     return Calibration(
@@ -80,7 +135,6 @@ def calibrate_on(images: Iterable[Seen], false_alarms: float) -> Calibration:
         peaks=counted.tolist(),
         tail=tail,
         false_alarms=false_alarms,
-        border=zones,
     )
 
 

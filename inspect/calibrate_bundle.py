@@ -3,17 +3,22 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from flawmap.export.bundle import read_bundle, update_bundle
+from flawmap.export.bundle import BundleInfo, read_bundle, update_bundle
 from flawmap.export.calibration_record import Calibration, check_false_alarms
-from flawmap.inspect.calibrate import Seen, calibrate_on
-from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.calibrate import OwnZone, Seen, calibrate_on
+from flawmap.inspect.pipeline import Image, Pipeline, check_image_kind
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.scorers import open_scorer
 from flawmap.inspect.strip_pipeline import StripPipeline, refusal
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.look_map import FIRST_ZONE
 from flawmap.tiling.pages import pictures_of
+from flawmap.tiling.plain_background import PlainBackground
+from flawmap.tiling.shrink import shrink
 from flawmap.tiling.strips.open_rows import WHOLE_PIXELS, open_rows, strip_size
+
+BACKGROUND_IMAGES = 12  # are enough to know its tone
 
 
 def calibrate_bundle(
@@ -27,32 +32,62 @@ def calibrate_bundle(
     """Writes a new calibration into the bundle and returns it.
 
     Raises:
-        UsageError: no bundle, or `false_alarms` outside its range. ImageError: an image cannot be read or is of another
+        UsageError: no bundle, `false_alarms` outside its range, no plain background where there should be one, a zone
+            that no image shows. ImageError: an image cannot be read or is of another
             kind than the bundle's; nothing is skipped in silence. DeviceError: see `open_scorer`.
     """
     check_false_alarms(false_alarms)
     bundle = read_bundle(bundle_dir)
     pipeline = Pipeline(bundle, open_scorer(bundle, device))
     pictures = pictures_of(paths, bundle.info.image.pages)
+    background = None
+    if bundle.info.part.where.background == "plain" and pictures:
+        background = _measure_background(bundle.info, pictures)
+        pipeline.looking.background = background
+    own = _zones_with_a_rate(bundle.info)
     with progress("calibrating", len(pictures)) as step:
 
         def seen() -> Iterator[Seen]:
             for path in pictures:
-                yield _seen(path, pipeline)
+                yield _seen(path, pipeline, own)
                 step(path.name)
 
-        calibration = calibrate_on(seen(), false_alarms)
+        calibration = calibrate_on(seen(), false_alarms, own)
+    calibration = calibration.model_copy(update={"counted": bundle.info.counted, "background": background})
     update_bundle(bundle_dir, calibration=calibration)
     return calibration
 
 
-def _seen(path: Path, pipeline: Pipeline) -> Seen:
+def _seen(path: Path, pipeline: Pipeline, own: Sequence[OwnZone]) -> Seen:
     """What calibration keeps of a picture; one too large to be held as a whole is read and scored in bands of rows."""
     size, reading = strip_size(path), pipeline.info.image.reading
     if size is None or pipeline.needs_whole:
         if size is not None and size[0] * size[1] > WHOLE_PIXELS:
             raise ImageError(path, refusal(*size, pipeline.needs_whole))
-        return Seen.of(pipeline.heatmap(read_image(path, reading))[0])
+        scored = pipeline.score(pipeline.prepare(read_image(path, reading)))
+        return Seen.of(scored.heatmap, scored.look, own)
+    look = pipeline.looking.drawn(size)
     with open_rows(path, reading) as rows:
-        bands = StripPipeline(pipeline).bands(rows)
-        return Seen.of_bands(size, (band.heatmap for band in bands))
+        strips = StripPipeline(pipeline)
+        looks = None if look is None else [look[band.y0 : band.y1] for band in strips.grid_bands(rows)]
+        return Seen.of_bands(size, (band.heatmap for band in strips.bands(rows)), looks, own)
+
+
+def _zones_with_a_rate(info: BundleInfo) -> list[OwnZone]:
+    return [
+        OwnZone(zone.name, value, zone.false_alarms)
+        for value, zone in enumerate(info.part.where.zones, start=FIRST_ZONE)
+        if zone.false_alarms is not None
+    ]
+
+
+def _measure_background(info: BundleInfo, paths: Sequence[Path]) -> PlainBackground:
+    """From some of the good images `paths`, evenly over the list."""
+
+    def images() -> Iterator[Image]:
+        for path in paths[:: max(1, len(paths) // BACKGROUND_IMAGES)]:
+            image = read_image(path, info.image.reading)
+            check_image_kind(image, info.image.channels, info.image.dtype)
+            yield shrink(image, info.image.longest_side)
+
+    return PlainBackground.measure(images())

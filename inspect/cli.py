@@ -17,6 +17,7 @@ from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
 if TYPE_CHECKING:
     from flawmap.export.part_record import Part
     from flawmap.inspect.records import RunInfo
+    from flawmap.tiling.look_map import WhereToLook
 
 DEFAULT_FALSE_ALARMS = 0.1  # false regions a good image
 POD_IMAGES = 6  # good images into which defects are injected
@@ -105,11 +106,14 @@ def configure(
     part: Annotated[Path, typer.Argument(help="YAML file: where to look, pixel size, rules of the plant.")],
 ) -> None:
     """Gives a bundle another part description, without training."""
-    from flawmap.export.bundle import update_bundle
-    from flawmap.export.part_record import read_part
+    from flawmap.export.configure_bundle import configure_bundle
 
-    update_bundle(bundle, part=read_part(part))
+    described = _read_part(part)
+    assert described is not None
+    info = configure_bundle(bundle, *described)
     print(f"Bundle: {bundle}")
+    if info.counted_note:
+        _say(f"note: {info.counted_note}")
 
 
 @app.command()
@@ -137,9 +141,10 @@ def export(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="The only batch the model takes; any, unless given.")
     ] = None,
+    part: PartOption = None,
 ) -> None:
     """Writes a bundle again from a checkpoint, and calibrates it on the images that training held out."""
-    _export(checkpoint, output, batch_size, "auto", None)
+    _export(checkpoint, output, batch_size, "auto", _read_part(part))
 
 
 @app.command()
@@ -284,19 +289,20 @@ def _train(
     good_dir: Path, output: Path, config_file: Path | None, overrides: list[str], device: str, part_file: Path | None
 ) -> None:
     """Good images in, finished bundle out; the checkpoint stays in `output`.work."""
-    from flawmap.export.part_record import read_part
     from flawmap.tiling.images import list_images
     from flawmap.tiling.pages import pictures_of
 
     files = list_images(good_dir)
     _need_training()
     from flawmap.inspect.progress import progress
+    from flawmap.tiling.look_map import EVERYWHERE
     from flawmap.training.config import load_config
     from flawmap.training.fit import train
 
     config = load_config(config_file, overrides)
     paths = pictures_of(files, config.image.pages)
-    part = read_part(part_file) if part_file is not None else None
+    described = _read_part(part_file)
+    where = EVERYWHERE if described is None else described[1]
     work = output.with_name(output.name + ".work")
     with progress("learning", 100) as step:
         percent = 0
@@ -307,14 +313,27 @@ def _train(
                 percent += 1
                 step(text)
 
-        checkpoint = train(paths, config, work, device=device, report=show)
-    _export(checkpoint, output, None, device, part)
+        checkpoint = train(paths, config, work, device=device, report=show, where=where)
+    _export(checkpoint, output, None, device, described)
 
 
-def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str, part: "Part | None") -> None:
+def _read_part(file: Path | None) -> "tuple[Part, WhereToLook] | None":
+    """The part description in `file`, and the pixels that it says count."""
+    from flawmap.export.part_record import read_part
+    from flawmap.export.where_map import draw_where
+
+    if file is None:
+        return None
+    part = read_part(file)
+    return part, draw_where(part.where, file.parent)
+
+
+def _export(
+    checkpoint: Path, output: Path, batch_size: int | None, device: str, part: "tuple[Part, WhereToLook] | None"
+) -> None:
     _need_training()
-    from flawmap.export.bundle import update_bundle
     from flawmap.export.bundle_writer import write_bundle
+    from flawmap.export.configure_bundle import configure_bundle
     from flawmap.tiling.pages import file_of
 
     written = write_bundle(checkpoint, output, batch_size=batch_size)
@@ -324,7 +343,7 @@ def _export(checkpoint: Path, output: Path, batch_size: int | None, device: str,
             f"same {written.parity.n_regions} regions"
         )
     if part is not None:
-        update_bundle(output, part=part)
+        configure_bundle(output, *part)
     held_out = [path for path in written.held_out if file_of(path).is_file()]
     if len(held_out) < len(written.held_out):
         _say(f"not calibrated: images that training held out are gone, {written.held_out[0].parent} is not as it was")

@@ -1,6 +1,7 @@
 """The hottest pixels of a heatmap: a thousandth of it, and all that calibration needs to find its regions again."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,16 @@ ROWS_AT_ONCE = 1024  # drawn again to find regions in
 
 @dataclass(frozen=True)
 class HotPixels:
-    """The hottest pixels of one heatmap: flat indices, ascending, and scores, everything at or above `level`."""
+    """The hottest pixels of one heatmap: flat indices, ascending, and scores, everything at or above `level`.
+
+    `n_pixels` were looked at: those at -inf are none.
+    """
 
     shape: tuple[int, int]
     indices: NDArray[np.int64]
     scores: NDArray[np.float32]
     level: float
+    n_pixels: int
 
     @classmethod
     def of(cls, heatmap: Heatmap) -> "HotPixels":
@@ -37,7 +42,18 @@ class HotPixels:
         height, width = self.shape
         y, x = np.divmod(self.indices, width)
         distances = np.minimum(np.minimum(y, height - 1 - y), np.minimum(x, width - 1 - x)).astype(np.int32)
-        return HotPixels(self.shape, self.indices, lowered(self.scores, distances, zones), self.level)
+        return replace(self, scores=lowered(self.scores, distances, zones))
+
+    def and_those_of(self, others: Iterable["HotPixels"]) -> "HotPixels":
+        """Of the same heatmap, of which `others` looked at other pixels."""
+        all_of_them = [self, *others]
+        level = max(hot.level for hot in all_of_them)  # below it not everything is known
+        indices = np.concatenate([hot.indices for hot in all_of_them])
+        scores = np.concatenate([hot.scores for hot in all_of_them])
+        order = np.argsort(indices)
+        order = order[scores[order] >= level]
+        n_pixels = sum(hot.n_pixels for hot in all_of_them)
+        return HotPixels(self.shape, indices[order], scores[order], level, n_pixels)
 
     def peaks(self, grow: float) -> NDArray[np.float32]:
         """Highest score of every region at or above `grow`."""
@@ -62,15 +78,18 @@ class HotScan:
         self._n_kept = min(self._n_pixels, max(KEPT_PIXELS, int(self._n_pixels * KEPT_FRACTION)))
         self._level = -np.inf
         self._seen = 0
+        self._n_counted = 0
         self._indices: list[NDArray[np.int64]] = []
         self._scores: list[NDArray[np.float32]] = []
 
     def add(self, band: Heatmap) -> None:
-        """The next rows, float32 [n, W]."""
+        """The next rows, float32 [n, W]; -inf where nothing counts."""
         flat = band.ravel()
         for first in range(0, flat.size, PIXELS_AT_ONCE):
             part = flat[first : first + PIXELS_AT_ONCE]
-            hot = np.flatnonzero(part >= self._level)
+            counted = part > -np.inf
+            self._n_counted += int(np.count_nonzero(counted))
+            hot = np.flatnonzero(counted & (part >= self._level))
             self._indices.append(hot + self._seen)
             self._scores.append(part[hot])
             self._seen += part.size
@@ -80,7 +99,7 @@ class HotScan:
     def result(self) -> HotPixels:
         """After the last band."""
         self._prune()
-        return HotPixels(self._shape, self._indices[0], self._scores[0], self._level)
+        return HotPixels(self._shape, self._indices[0], self._scores[0], self._level, self._n_counted)
 
     def _prune(self) -> None:
         """Leaves the `_n_kept` hottest so far and what is as hot as the last of these."""

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.bundle import Bundle, BundleInfo
+from flawmap.export.bundle import Bundle
 from flawmap.inspect.alignment import Aligner
 from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.defects import DefectScan
+from flawmap.inspect.looking import Looking
 from flawmap.inspect.records import Verdict
 from flawmap.inspect.rules.findings import Findings
 from flawmap.inspect.rules.judge import Judge
@@ -26,6 +27,7 @@ from flawmap.inspect.tile_loop import Stopwatch, TiledImage, TileLoop
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe
+from flawmap.tiling.look_map import Look, resized
 from flawmap.tiling.physical_size import PixelSize
 from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.shrink import enlarge, shrink
@@ -45,8 +47,9 @@ class Outcome:
     severity: float  # of the highest score that no rule drops, whether or not it makes a region
     verdict: Verdict
     pixel_size: PixelSize | None  # what a pixel covers, as far as it is known
-    milliseconds: dict[str, float]  # align, cut, score, stitch, regions
+    milliseconds: dict[str, float]  # align, look, cut, score, stitch, regions
     pose: Pose | None  # where an aligned product lies in the image
+    look: Look | None  # [H, W], what of it counts: elsewhere the heatmap is -inf; None where all of it does
 
     @property
     def regions(self) -> NDArray[np.void]:
@@ -75,6 +78,7 @@ class Prepared:
     shape: tuple[int, int]  # height and width of the image that came
     pose: Pose | None
     context: Image | None  # [H, W, C + 1] of an aligned product: the reference as this image sees it
+    look: Look | None  # [H, W], what of `image` counts; None where all of it does
     milliseconds: dict[str, float]
 
 
@@ -85,6 +89,7 @@ class Scored:
     heatmap: Heatmap  # [H, W]
     reconstruction: Image
     pose: Pose | None
+    look: Look | None  # [H, W], where the other two mean something; None: everywhere
     milliseconds: dict[str, float]
 
 
@@ -97,6 +102,7 @@ class Pipeline:
         self.scorer = scorer
         self.thresholds = thresholds
         self.aligner = Aligner(bundle) if bundle.info.alignment else None
+        self.looking = Looking(bundle, thresholds)
         self.tiles = TileLoop(scorer)
 
     @property
@@ -104,6 +110,8 @@ class Pipeline:
         """What of the bundle needs whole pictures, so that none can be inspected in bands; empty for nothing."""
         if self.info.alignment is not None:
             return "alignment"
+        if self.looking.background is not None:
+            return "`where.background`"
         return "`image.longest_side`" if self.info.image.longest_side is not None else ""
 
     def heatmap(self, image: Image) -> tuple[Heatmap, Image]:
@@ -132,9 +140,11 @@ class Pipeline:
     def prepare(self, image: Image) -> Prepared:
         """`image` ([H, W] or [H, W, 3] in the bundle's dtype), shrunk and aligned where the bundle says so.
 
-        Raises ImageError for an image of another kind than the bundle's, and for one that cannot be aligned.
+        Raises ImageError for an image of another kind or size than the bundle's, one that cannot be aligned, and one
+        that shows nothing to look at.
         """
         check_image_kind(image, self.info.image.channels, self.info.image.dtype)
+        self.looking.drawn(image.shape)
         watch = Stopwatch()
         shape, longest_side = image.shape[:2], self.info.image.longest_side
         if longest_side is not None and max(shape) > longest_side:
@@ -144,7 +154,11 @@ class Pipeline:
         if self.aligner is not None:
             with watch("align"):
                 pose, context = self.aligner.align(image)
-        return Prepared(image, shape, pose, context, watch.milliseconds)
+        look = None
+        if not self.looking.everywhere:
+            with watch("look"):
+                look = self.looking.look(image, pose)
+        return Prepared(image, shape, pose, context, look, watch.milliseconds)
 
     def score(self, prepared: Prepared, *, recycle: Inspection | Scored | None = None) -> Scored:
         """The heatmap and the reconstruction; `recycle` as in `inspect`. ValueError for a score that is not finite."""
@@ -156,7 +170,8 @@ class Pipeline:
             with watch("enlarge"):  # boxes are in px of the image that came
                 heatmap = enlarge(small[0], prepared.shape, recycle.heatmap if recycle else None)
                 reconstruction = enlarge(small[1], prepared.shape, recycle.reconstruction if recycle else None)
-        return Scored(heatmap, reconstruction, prepared.pose, watch.milliseconds)
+        look = prepared.look if prepared.look is None else resized(prepared.look, prepared.shape)
+        return Scored(heatmap, reconstruction, prepared.pose, look, watch.milliseconds)
 
     def judge(self, scored: Scored, image: Image, stated: PixelSize | None = None) -> Inspection:
         """Regions and verdict; the arrays of `scored` go over to the inspection, the border of its heatmap lowered.
@@ -169,9 +184,10 @@ class Pipeline:
         heatmap = scored.heatmap
         with watch("regions"):
             lower_border(heatmap, thresholds.calibration.border)
+            self.looking.scale_scores(heatmap, scored.look)
             scan = DefectScan(heatmap.shape[1], thresholds)
             scan.add(heatmap, (image, scored.reconstruction))
-        outcome = self.decide(scan, watch, stated, scored.pose)
+        outcome = self.decide(scan, watch, stated, scored.pose, scored.look)
         return Inspection(heatmap=heatmap, reconstruction=scored.reconstruction, **vars(outcome))
 
     def sure_thresholds(self) -> Thresholds:
@@ -180,11 +196,13 @@ class Pipeline:
             raise ValueError("`thresholds` are needed to inspect: this pipeline was made for heatmaps only")
         return self.thresholds
 
-    def decide(self, scan: DefectScan, watch: Stopwatch, stated: PixelSize | None, pose: Pose | None) -> Outcome:
+    def decide(
+        self, scan: DefectScan, watch: Stopwatch, stated: PixelSize | None, pose: Pose | None, look: Look | None
+    ) -> Outcome:
         """What a heatmap that `scan` has seen all of means; `stated` and errors as of `judge`."""
         thresholds = self.sure_thresholds()
         with watch("regions"):
-            judged = Judge(self.info.part, thresholds).judge(scan.result(), stated)
+            judged = Judge(self.info.part, thresholds).judge(scan.result(), stated, look)
         return Outcome(
             found=judged.regions,
             severities=thresholds.severities(judged.regions.regions["score_max"]),
@@ -194,33 +212,33 @@ class Pipeline:
             pixel_size=judged.pixel_size,
             milliseconds=watch.milliseconds,
             pose=pose,
+            look=look,
         )
 
     def _tiled(
         self, prepared: Prepared, recycle: Inspection | Scored | None, watch: Stopwatch
     ) -> tuple[Heatmap, Image]:
-        grid = grid_of(self.info, *prepared.image.shape[:2])
-        heatmap_of, reconstruction_of = self._stitchers(grid, prepared.image, recycle)
+        grid = self.looking.grid(prepared.image, prepared.look)
+        heatmap_of, reconstruction_of = self._stitchers(grid, prepared, recycle)
         pixels = np.ascontiguousarray(prepared.image)
         context = None if prepared.context is None else np.ascontiguousarray(prepared.context)
         self.tiles.run(TiledImage(grid, pixels, context, heatmap_of, reconstruction_of, watch))
         return heatmap_of.result(), reconstruction_of.result()
 
     def _stitchers(
-        self, grid: TileGrid, image: Image, recycle: Inspection | Scored | None
+        self, grid: TileGrid, prepared: Prepared, recycle: Inspection | Scored | None
     ) -> tuple[Stitcher, Stitcher]:
         heatmap = reconstruction = None
+        image = prepared.image
         kind = image.shape, image.dtype
         if recycle is not None and (recycle.reconstruction.shape, recycle.reconstruction.dtype) == kind:
             heatmap, reconstruction = recycle.heatmap, recycle.reconstruction
+        if prepared.look is not None:  # no tile writes everywhere: what is left is numbers at least, and the image
+            heatmap = np.zeros(image.shape[:2], np.float32) if heatmap is None else heatmap
+            reconstruction = np.empty_like(image) if reconstruction is None else reconstruction
+            np.copyto(reconstruction, image)
         channels = image.shape[2] if image.ndim == 3 else None
         return Stitcher(grid, heatmap), Stitcher(grid, reconstruction, dtype=image.dtype, channels=channels)
-
-
-def grid_of(info: BundleInfo, height: int, width: int) -> TileGrid:
-    """How an image of `height` x `width` px, shrunk already where the bundle says so, is tiled."""
-    tile = info.tile
-    return TileGrid(height, width, tile.size, tile.overlap, multiple=info.network.stride, border=tile.border)
 
 
 def check_image_kind(image: Image, channels: int, dtype: str) -> None:

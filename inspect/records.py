@@ -44,6 +44,7 @@ class RegionRecord(BaseModel):
     fragments: int = 1  # so many were joined
     defect_class: str = ""
     rule: str = ""  # that decided the verdict; empty: severity did
+    zone: str = ""  # of the part description, that its peak lies in
 
     @property
     def dropped(self) -> bool:

@@ -140,13 +140,16 @@ class StripPipeline:
         thresholds = self._pipeline.sure_thresholds()
         watch = Stopwatch()
         scan = DefectScan(rows.width, thresholds)
+        looking = self._pipeline.looking
+        look = looking.drawn((rows.height, rows.width))
         for band in self.bands(rows, watch):
             with watch("regions"):
                 lower_border(band.heatmap, thresholds.calibration.border, top=band.y0, height=rows.height)
+                looking.scale_scores(band.heatmap, None if look is None else look[band.y0 : band.y1])
                 scan.add(band.heatmap, (band.image, band.reconstruction))
             with watch("write"):
                 files.append(band)
-        return self._pipeline.decide(scan, watch, stated, pose=None)
+        return self._pipeline.decide(scan, watch, stated, pose=None, look=look)
 
 
 def refusal(height: int, width: int, needs_whole: str) -> str:

@@ -13,7 +13,7 @@ REGION_COLUMNS = (
     "image", "region", "x_min", "y_min", "x_max", "y_max", "centroid_x", "centroid_y",
     "area_px", "score_max", "score_mean", "severity", "verdict",
     "area_visible_px", "length_px", "width_px", "elongation", "contrast", "area_mm2", "length_mm", "width_mm",
-    "fragments", "defect_class", "rule",
+    "fragments", "defect_class", "rule", "zone",
 )  # fmt: skip
 
 
@@ -78,6 +78,7 @@ def _region_rows(record: ImageRecord) -> Iterable[list[object]]:
             region.fragments,
             region.defect_class,
             region.rule,
+            region.zone,
         ]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import CONTEXT, GOLDEN_TILES, Bundle, read_bundle
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.pipeline import grid_of
+from flawmap.inspect.looking import Looking, grid_of
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.record_files import read_record
 from flawmap.inspect.run_layout import RECORDS
@@ -77,7 +77,9 @@ def measure(bundle_dir: Path, image: str, *, device: str = "auto", progress: Sho
     shape = counted[0].height, counted[0].width
     return Takt(
         shape=shape,
-        grid=grid_of(bundle.info, *shrunk_size(shape, bundle.info.image.longest_side)),
+        grid=grid_of(
+            bundle.info, *shrunk_size(shape, bundle.info.image.longest_side), Looking(bundle, None).drawn(shape)
+        ),
         device=run.device,
         device_note=run.device_note,
         milliseconds=milliseconds,

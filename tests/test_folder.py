@@ -33,7 +33,7 @@ Row = dict[str, str]
 IMAGE_COLUMNS = "image,verdict,severity,n_regions,width,height,milliseconds,error"
 REGION_COLUMNS = (
     "image,region,x_min,y_min,x_max,y_max,centroid_x,centroid_y,area_px,score_max,score_mean,severity,verdict,"
-    "area_visible_px,length_px,width_px,elongation,contrast,area_mm2,length_mm,width_mm,fragments,defect_class,rule"
+    "area_visible_px,length_px,width_px,elongation,contrast,area_mm2,length_mm,width_mm,fragments,defect_class,rule,zone"
 )
 
 

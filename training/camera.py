@@ -31,8 +31,8 @@ class Camera:
 
     @classmethod
     def measure(cls, images: GoodImages, normalisation: Normalisation) -> "Camera":
-        """From the middle of a few good images."""
-        centres = [normalisation.apply(_centre(image)) for image in images.padded[:IMAGES]]
+        """From the middle of a few good images, or of what counts of them."""
+        centres = [normalisation.apply(_centre(images, index)) for index in range(min(IMAGES, len(images.padded)))]
         noise = float(np.median([noise_of(centre) for centre in centres]))
         # A dark or saturated background shows none at all; what rounding to whole grey levels hides is there still.
         rounding = 12**-0.5 / max(normalisation.std) if images.dtype.kind == "u" else 0.0
@@ -65,7 +65,10 @@ def blur_of(image: NDArray[np.float32]) -> float:
     return math.sqrt(max(0.0, width**2 - STEP_WIDTH**2))
 
 
-def _centre(image: NDArray[np.generic]) -> NDArray[np.generic]:
+def _centre(images: GoodImages, index: int) -> NDArray[np.generic]:
+    """The middle of an image, or of what counts of it."""
+    image = images.padded[index]
     rows, columns = (min(SIDE, n) for n in image.shape[:2])
-    y, x = (image.shape[0] - rows) // 2, (image.shape[1] - columns) // 2
+    middle = (image.shape[0] // 2, image.shape[1] // 2) if images.counted is None else images.counted.middle(index)
+    y, x = (min(max(0, m - n // 2), room - n) for m, n, room in zip(middle, (rows, columns), image.shape, strict=False))
     return image[y : y + rows, x : x + columns]

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from flawmap.tiling.classical.model_file import MODELS
 from flawmap.tiling.errors import DeviceError, UsageError
+from flawmap.tiling.look_map import EVERYWHERE, WhereToLook
 from flawmap.tiling.pages import file_of
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training.alignment import align
@@ -24,6 +25,7 @@ from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.camera import Camera
 from flawmap.training.classical.fit import train_classical
 from flawmap.training.config import TrainConfig
+from flawmap.training.counting import count
 from flawmap.training.good_images import (
     GoodImages,
     Normalisation,
@@ -33,7 +35,7 @@ from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
 from flawmap.training.precision import precision_for
 from flawmap.training.read_split import as_read, read_split
-from flawmap.training.scoring import RawTile, ScoringModel, build_network, evidence_of_tiles
+from flawmap.training.scoring import RawTile, ScoringModel, build_network, evidence_of_tiles, raw_tile
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
 from flawmap.training.suspicious import write_suspicious
@@ -65,29 +67,39 @@ class Prepared:
     camera: Camera
 
 
-def train(paths: list[Path], config: TrainConfig, work: Path, *, device: str, report: Report) -> Path:
+def train(
+    paths: list[Path],
+    config: TrainConfig,
+    work: Path,
+    *,
+    device: str,
+    report: Report,
+    where: WhereToLook = EVERYWHERE,
+) -> Path:
     """Trains on the good images `paths` and returns the checkpoint file, `work`/model.ckpt (model.npz without network).
 
+    Nothing is learned from pixels that do not count by `where`; they are seen only where they surround what does.
     A training that was killed goes on from `work`/resume.ckpt if the settings and the images are still the same.
 
     Raises:
-        UsageError: too few images, images that differ, a tile size the network cannot take, a training that diverged.
+        UsageError: too few images, images that differ, a tile size the network cannot take, a training that diverged,
+            images of another size than `where`.
         DeviceError: `device` is cuda and there is none.
         ImageError: a good image cannot be read.
     """
     if config.network.kind in MODELS:
-        return train_classical(paths, config, work, report=report)
+        return train_classical(paths, config, work, report=report, where=where)
     accelerator = choose_accelerator(device)
     cv2.setNumThreads(0)  # OpenCV's thread pool beside torch's makes a step 15 times slower
     pl.seed_everything(config.learning.seed, verbose=False)
     work.mkdir(parents=True, exist_ok=True)
-    prepared = _prepare(paths, config, report)
+    prepared = _prepare(paths, config, report, where)
     model = _new_model(prepared, config)
     drawer = TileDrawer(prepared.train, prepared.normalisation, prepared.camera, config)
     resume_file = work / "resume.ckpt"
     learner = Learner(model, config, drawer, resume_file, report)
     held_out_drawer = TileDrawer(prepared.held_out, prepared.normalisation, prepared.camera, config)
-    _fit(learner, held_out_drawer, resume_file, _identity(paths, config), accelerator)
+    _fit(learner, held_out_drawer, resume_file, _identity(paths, config, where), accelerator)
     model.cpu().eval()
     _check_finite(model, config)
     _note_few_steps(learner)
@@ -116,17 +128,18 @@ def choose_accelerator(device: str) -> str:
     return "gpu" if has_cuda and device != "cpu" else "cpu"
 
 
-def _prepare(paths: list[Path], config: TrainConfig, report: Report) -> Prepared:
+def _prepare(paths: list[Path], config: TrainConfig, report: Report, where: WhereToLook) -> Prepared:
     split = split_images(paths, config.split, config.learning.seed)
     network = build_network(config, 1)
     check_tile_settings(config, network)
     border = 0 if isinstance(network, BottleneckAutoencoder) else config.tile.border
     images, held_out = read_split(split, config, multiple=network.stride, border=border, report=report)
+    images, held_out = align(images, held_out, config, report)
+    images, held_out = count(images, held_out, where, config.image.longest_side)
     if config.network.kind == "repair":
         normalisation = measure_normalisation(images)
     else:  # an autoencoder's last layer gives 0..1
         normalisation = Normalisation((0.0,) * images.channels, (images.full_scale,) * images.channels)
-    images, held_out = align(images, held_out, config, report)
     return Prepared(split, images, held_out, normalisation, Camera.measure(images, normalisation))
 
 
@@ -137,10 +150,10 @@ def _new_model(prepared: Prepared, config: TrainConfig) -> ScoringModel:
     return ScoringModel(network, prepared.normalisation, None, prepared.train.dtype, config.network.compare)
 
 
-def _identity(paths: list[Path], config: TrainConfig) -> str:
-    """Same settings and same files: a killed training may go on. Minutes may be added to."""
+def _identity(paths: list[Path], config: TrainConfig, where: WhereToLook) -> str:
+    """Same settings, same files and the same places: a killed training may go on. Minutes may be added to."""
     files = [(path.name, file_of(path).stat().st_size, file_of(path).stat().st_mtime_ns) for path in paths]
-    return repr((config.model_dump(exclude={"learning": {"minutes", "steps"}}), files))
+    return repr((config.model_dump(exclude={"learning": {"minutes", "steps"}}), files, where.digest))
 
 
 def _fit(learner: Learner, held_out: TileDrawer, resume_file: Path, identity: str, accelerator: str) -> None:
@@ -226,10 +239,12 @@ def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -
 
     def tiles() -> Iterator[RawTile]:
         for _ in range(n_tiles):
-            index = int(rng.integers(len(images.padded)))
-            image = images.padded[index]
-            y, x = (int(rng.integers(0, n - size + 1)) for n in image.shape[:2])
-            yield RawTile(image[y : y + size, x : x + size], images.context(index, y, x, size, size))
+            index = images.draw(rng)
+            if images.counted is not None:
+                y, x = images.counted.draw(rng, index, size, size)
+            else:
+                y, x = (int(rng.integers(0, n - size + 1)) for n in images.padded[index].shape[:2])
+            yield raw_tile(images, index, y, x, size, size)
 
     return Standardisation.measure(evidence_of_tiles(model, tiles(), margin))
 

@@ -15,6 +15,7 @@ from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe, read_picture
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
 from flawmap.tiling.shrink import shrink
+from flawmap.training.counted import Counted
 
 READERS = 4
 SAMPLED_PIXELS = 1 << 20  # an image, for mean and standard deviation
@@ -41,6 +42,7 @@ class GoodImages:
     """Padded images [H, W] or [H, W, C] of one dtype and channel count; `left_out` did not fit the memory allowed.
 
     Of an aligned product, `reference` is what it shows at each place and `to_reference` holds a matrix for each image.
+    `counted` tells which pixels count, where not all of them do.
     """
 
     paths: list[Path]
@@ -51,6 +53,7 @@ class GoodImages:
     reference: ContextMap | None = None
     to_reference: list[Matrix] = field(default_factory=list)
     bits: int | None = None  # significant ones of uint16, where a setting or the files say them
+    counted: Counted | None = None
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -64,6 +67,10 @@ class GoodImages:
         """Image `index` without its padding, [H, W] or [H, W, C]; not a copy."""
         height, width = self.sizes[index]
         return self.padded[index][self.border : self.border + height, self.border : self.border + width]
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """The index of a random image, of one of which something counts."""
+        return int(rng.integers(len(self.padded))) if self.counted is None else self.counted.draw_image(rng)
 
     def context(
         self, index: int, y: int, x: int, height: int, width: int, shift: tuple[float, float] = (0.0, 0.0)
@@ -177,11 +184,14 @@ def agreed_bits(said: dict[int, Path]) -> int | None:
 
 
 def measure_normalisation(images: GoodImages) -> Normalisation:
-    """Mean and standard deviation over a regular sample of all images' pixels."""
+    """Mean and standard deviation over a regular sample of all images' pixels, of those that count."""
     samples = []
-    for image in images.padded:
+    for index, image in enumerate(images.padded):
         step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / SAMPLED_PIXELS)))
-        samples.append(image[::step, ::step].reshape(-1, images.channels))
+        sample = image[::step, ::step].reshape(-1, images.channels)
+        if images.counted is not None:
+            sample = sample[images.counted.look(index, 0, 0, *image.shape[:2])[::step, ::step].ravel() > 0]
+        samples.append(sample)
     values = np.concatenate(samples).astype(np.float64)
     std = values.std(axis=0)
     # A constant channel (a blank sheet) keeps its values: one grey level is then one unit.

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 
 from flawmap.training.good_images import GoodImages
-from flawmap.training.scoring import RawTile, ScoringModel, explain_raw
+from flawmap.training.scoring import ScoringModel, explain_raw, raw_tile
 from flawmap.training.tile_batches import HardPlace
 
 WINDOW = 512  # px looked at in one go
@@ -71,14 +71,18 @@ def find_peaks(model: ScoringModel, images: GoodImages, seed: tuple[int, ...], u
     windows = 0
     while windows < FEWEST_WINDOWS or time.monotonic() < until:
         windows += 1
-        index = int(rng.integers(len(images.padded)))
+        index = images.draw(rng)
         image = images.padded[index]
         multiple = model.network.stride
         rows, columns = (min(WINDOW, n // multiple * multiple) for n in image.shape[:2])
         y, x = _corner(rng, image.shape[0] - rows), _corner(rng, image.shape[1] - columns)
-        tile = RawTile(image[y : y + rows, x : x + columns], images.context(index, y, x, rows, columns))
+        if images.counted is not None and not images.counted.counts(index, y, x, rows, columns):
+            y, x = images.counted.draw(rng, index, rows, columns)
+        tile = raw_tile(images, index, y, x, rows, columns)
         evidence = explain_raw(model, tile)
         logit = evidence[:, :1]  # the head's, smoothed
+        if tile.look is not None:
+            logit = torch.where(torch.from_numpy(tile.look > 0).to(logit.device), logit, -torch.inf)
         highest = F.max_pool2d(logit, (2 * APART + 1, 1), stride=1, padding=(APART, 0))
         highest = F.max_pool2d(highest, (1, 2 * APART + 1), stride=1, padding=(0, APART))
         peaks = torch.where(logit == highest, logit, -torch.inf).flatten()

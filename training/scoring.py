@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flawmap.tiling.context_map import SPREAD_STEPS
+from flawmap.tiling.look_map import Look
 from flawmap.training.autoencoder import BottleneckAutoencoder, ConvolutionalAutoencoder
 from flawmap.training.config import Comparison, TrainConfig
-from flawmap.training.good_images import Normalisation
+from flawmap.training.good_images import GoodImages, Normalisation
 from flawmap.training.losses import ssim_map
 from flawmap.training.repair_network import RepairNetwork
 from flawmap.training.standardisation import Standardisation
@@ -160,10 +161,23 @@ def residual_scales(residual: Tensor, boxes: tuple[int, ...]) -> Tensor:
 
 
 class RawTile(NamedTuple):
-    """A tile as it was cut from a picture, [H, W] or [H, W, C], and what the reference shows there, [H, W, C + 1]."""
+    """A tile as it was cut from a picture, [H, W] or [H, W, C], and what the reference shows there, [H, W, C + 1].
+
+    `look`, uint8 [H, W], is 0 where nothing counts; None where everything does.
+    """
 
     pixels: NDArray[np.generic]
     context: NDArray[np.generic] | None = None
+    look: Look | None = None
+
+
+def raw_tile(images: GoodImages, index: int, y: int, x: int, height: int, width: int) -> RawTile:
+    """`height` x `width` px from (`y`, `x`) on of padded image `index`, with what goes with them."""
+    return RawTile(
+        images.padded[index][y : y + height, x : x + width],
+        images.context(index, y, x, height, width),
+        None if images.counted is None else images.counted.look(index, y, x, height, width),
+    )
 
 
 @torch.no_grad()
@@ -178,7 +192,12 @@ def explain_raw(model: ScoringModel, tile: RawTile) -> Tensor:
 
 
 def evidence_of_tiles(model: ScoringModel, tiles: Iterable[RawTile], margin: int) -> Iterator[NDArray[np.float32]]:
-    """Evidence of tiles without their `margin` px, float32 [K, H - 2 margin, W - 2 margin] each."""
+    """Evidence of tiles without their `margin` px, float32 [K, H - 2 margin, W - 2 margin] each.
+
+    It is -inf where nothing counts.
+    """
     for tile in tiles:
         evidence = explain_raw(model, tile)[0].cpu().numpy()
+        if tile.look is not None:
+            evidence = np.where(tile.look > 0, evidence, np.float32(-np.inf))
         yield evidence[:, margin : evidence.shape[1] - margin, margin : evidence.shape[2] - margin]

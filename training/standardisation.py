@@ -34,11 +34,14 @@ class Standardisation:
 
     @classmethod
     def measure(cls, evidence: Iterable[NDArray[np.float32]]) -> "Standardisation":
-        """From the evidence of good tiles, float32 [K, H, W] each; more than a few megapixels give a sound scale."""
+        """From the evidence of good tiles, float32 [K, H, W] each; more than a few megapixels give a sound scale.
+
+        Pixels at -inf are not counted.
+        """
         peaks, megapixels = [], 0.0
         for maps in evidence:
             peaks.append(block_peaks(maps))
-            megapixels += maps.shape[1] * maps.shape[2] / 1e6
+            megapixels += int(np.count_nonzero(maps[0] > -np.inf)) / 1e6
         highest = np.sort(np.concatenate(peaks, axis=1).astype(np.float64), axis=1)[:, ::-1]  # [K, n]
         n_tail = min(TAIL_PEAKS, max(1, int(highest.shape[1] * TAIL_SHARE)))
         threshold = highest[:, min(n_tail, highest.shape[1] - 1)]
@@ -48,9 +51,10 @@ class Standardisation:
 
 
 def block_peaks(maps: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Highest value of every block, maps [K, H, W] -> [K, n]; a rest at the far edges is not counted."""
+    """Highest value of every block, maps [K, H, W] -> [K, n]; a rest at the far edges is not counted, nor is -inf."""
     n_maps, height, width = maps.shape
     rows, columns = min(BLOCK, height), min(BLOCK, width)
     n_y, n_x = height // rows, width // columns
     blocks = maps[:, : n_y * rows, : n_x * columns].reshape(n_maps, n_y, rows, n_x, columns)
-    return np.asarray(blocks.max(axis=(2, 4)).reshape(n_maps, -1), np.float32)
+    peaks = blocks.max(axis=(2, 4)).reshape(n_maps, -1)
+    return np.asarray(peaks[:, peaks[0] > -np.inf], np.float32)

@@ -123,7 +123,7 @@ class TileDrawer:
             low = np.array([place.y, place.x]) - self.size + self.size // 4
             y, x = (int(n) for n in low + rng.integers(0, self.size // 2, 2))
         else:
-            index = int(rng.integers(len(self.images.padded)))
+            index = self.images.draw(rng)
             image = self.images.padded[index]
             y, x = (int(rng.integers(0, n - self.size + 1)) for n in image.shape[:2])
             if rng.random() < self.settings.border_share:
@@ -131,6 +131,9 @@ class TileDrawer:
                 offset = int(rng.integers(0, self.images.border + 1))
                 y = (offset, image.shape[0] - self.size - offset, y, y)[side]
                 x = (x, x, offset, image.shape[1] - self.size - offset)[side]
+            counted = self.images.counted
+            if counted is not None and not counted.counts(index, y, x, self.size, self.size):
+                y, x = counted.draw(rng, index, self.size, self.size)
         y, x = (int(np.clip(n, 0, room - self.size)) for n, room in zip((y, x), image.shape[:2], strict=True))
         return index, y, x
 

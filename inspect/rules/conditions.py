@@ -25,6 +25,7 @@ class Measured:
     severities: NDArray[np.float64]  # [k]
     is_region: NDArray[np.bool_]  # [k], or a candidate
     classes: NDArray[np.str_]  # [k]
+    zones: NDArray[np.str_]  # [k]
     pixel: PixelSize | None
 
 
@@ -64,6 +65,8 @@ def fitting(when: Shape, measured: Measured) -> NDArray[np.bool_]:
     if isinstance(when, When):
         if when.defect_class is not None:
             fits &= measured.classes == when.defect_class
+        if when.zone is not None:
+            fits &= measured.zones == when.zone
         if when.severity is not None:
             fits &= _within(when.severity, measured.severities)
         if when.distance is not None:

@@ -33,6 +33,7 @@ class Findings:
     shapes: NDArray[np.void]  # SHAPE_DTYPE [k]
     classes: NDArray[np.str_]  # [k], empty where no class fits
     rules: NDArray[np.str_]  # [k], the rule that decided the verdict; empty: severity did
+    zones: NDArray[np.str_]  # [k], of the part description, that its peak lies in; empty for none
     verdicts: list[Verdict]  # [k]; OK: a rule dropped it, or it is a candidate that no rule names
 
     def __len__(self) -> int:
@@ -46,7 +47,9 @@ class Findings:
 
     def record_fields(self) -> Iterator[dict[str, Any]]:
         """What a `RegionRecord` says of each beyond its place and its score."""
-        for shape, name, rule, verdict in zip(self.shapes, self.classes, self.rules, self.verdicts, strict=True):
+        for shape, name, rule, zone, verdict in zip(
+            self.shapes, self.classes, self.rules, self.zones, self.verdicts, strict=True
+        ):
             yield {
                 "area_visible_px": int(shape["area_px"]),
                 **{key: _known(shape[key]) for key in ("length_px", "width_px", "elongation", "contrast")},
@@ -56,6 +59,7 @@ class Findings:
                 "fragments": int(shape["fragments"]),
                 "defect_class": str(name),
                 "rule": str(rule),
+                "zone": str(zone),
                 "verdict": verdict,
             }
 
@@ -66,6 +70,7 @@ class Findings:
             self.shapes[places],
             self.classes[places],
             self.rules[places],
+            self.zones[places],
             [self.verdicts[place] for place in places],
         )
 

@@ -5,21 +5,27 @@ of it: a rule that is changed moves no threshold, and what rules drop or join ca
 calibration promises. (docs/rules.md has the rest of it.)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.export.part_record import Part
+from flawmap.export.rules_record import VerdictRule, When
+from flawmap.export.where_record import Where, Zone
 from flawmap.inspect.defects import CANDIDATES_MAX, Found
 from flawmap.inspect.records import Verdict
 from flawmap.inspect.rules.conditions import Measured, fitting, measure
 from flawmap.inspect.rules.findings import Findings
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError
-from flawmap.tiling.physical_size import PixelSize
+from flawmap.tiling.look_map import Look
+from flawmap.tiling.physical_size import PixelSize, Size
 from flawmap.tiling.region_shapes import PX, TracedRegions
 
+NAME_LENGTH = 80  # that a rule may have
+SHORTER = 1e-6  # relative: a region of the smallest size itself counts
 WORST_FIRST: tuple[Verdict, ...] = ("NG", "REVIEW", "OK")
 
 
@@ -39,13 +45,16 @@ class Judge:
 
     def __init__(self, part: Part, thresholds: Thresholds) -> None:
         self.rules = part.rules
+        self.verdict_rules = [*part.rules.verdicts, *_of_zones(part.where)]
+        self._zones = part.where.zones
         self.thresholds = thresholds
         self._pixel_size = part.pixel_size
-        self._needs_size = next(iter(part.rules.physical_sizes()), None)
+        self._needs_size = next(part.physical_sizes(), None)
 
-    def judge(self, found: Found, stated: PixelSize | None) -> Judged:
+    def judge(self, found: Found, stated: PixelSize | None, look: Look | None = None) -> Judged:
         """`stated`: what the image's file says a pixel covers, which counts where the part says `pixel_size: image`.
 
+        `look`: of the image, uint8 [H, W], where it has zones.
         ImageError where a rule needs the size of a pixel and the file does not say it.
         """
         pixel = self._pixel(stated)
@@ -60,6 +69,7 @@ class Judge:
             self.thresholds.severities(traced.regions["score_max"]),
             np.arange(shown) < n_regions,
             np.full(shown, ""),
+            zone_names(traced.regions, look, self._zones),
             pixel,
         )
         findings = self._decide(measured, ruled=found.told_apart)
@@ -80,8 +90,7 @@ class Judge:
             key, size = self._needs_size
             raise ImageError(
                 "image",
-                f"`rules.{key}` (={size}) needs the size of a pixel, and the file does not say it "
-                "(`pixel_size: image`)",
+                f"`{key}` (={size}) needs the size of a pixel, and the file does not say it (`pixel_size: image`)",
             )
         return stated
 
@@ -105,10 +114,12 @@ class Judge:
         measured = replace(measured, classes=classes.astype(np.str_))
         verdicts = np.array([self.thresholds.verdict(float(score)) for score in regions["score_max"]], object)
         rules = np.full(n, "", object)
-        for rule in reversed(self.rules.verdicts if ruled else []):  # the first that fits has the last word
+        for rule in reversed(self.verdict_rules if ruled else []):  # the first that fits has the last word
             fits = fitting(rule.when, measured)
             rules[fits], verdicts[fits] = rule.name, rule.verdict
-        return Findings(regions, measured.shapes, measured.classes, rules.astype(np.str_), verdicts.tolist())
+        return Findings(
+            regions, measured.shapes, measured.classes, rules.astype(np.str_), measured.zones, verdicts.tolist()
+        )
 
     def _peak(self, found: Found, findings: Findings) -> float:
         """The highest score of the image; once rules dropped something, of what they left."""
@@ -117,3 +128,23 @@ class Judge:
             return found.peak
         left = findings.regions["score_max"][~dropped]
         return float(left.max()) if len(left) else min(found.peak, self.thresholds.candidate)
+
+
+def zone_names(regions: NDArray[np.void], look: Look | None, zones: Sequence[Zone]) -> NDArray[np.str_]:
+    """The zone that the peak of each of `regions` lies in, empty for none; [k]."""
+    if look is None:
+        return np.full(len(regions), "")
+    names = np.array(["", "", *(zone.name for zone in zones)])  # outside, inside, zones: as a look numbers them
+    return np.asarray(names[look[regions["peak_y"], regions["peak_x"]]])
+
+
+def _of_zones(where: Where) -> list[VerdictRule]:
+    """What drops regions that are too small for their zone; behind the plant's own rules."""
+    rules = []
+    for zone in where.zones:
+        if zone.smallest is not None:
+            shorter = Size(zone.smallest.value * (1 - SHORTER), zone.smallest.unit)
+            when = When.model_validate({"zone": zone.name, "length": {"max": shorter}})
+            name = f"smaller than {zone.smallest} in {zone.name}"
+            rules.append(VerdictRule.model_validate({"name": name[:NAME_LENGTH], "when": when, "verdict": "OK"}))
+    return rules

@@ -5,21 +5,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flawmap.tiling.classical.model_file import ClassicalModel
+from flawmap.tiling.look_map import EVERYWHERE, WhereToLook
 from flawmap.training.checkpoint import PROOF_SIZE, cut_proof_tiles
 from flawmap.training.classical.checkpoint import SUFFIX, ClassicalCheckpoint, save
 from flawmap.training.classical.geometry import checked_overlap, stride_of
 from flawmap.training.classical.hog_fit import fit_hog
 from flawmap.training.classical.median_fit import fit_median
 from flawmap.training.config import TrainConfig
+from flawmap.training.counting import count
 from flawmap.training.good_images import measure_normalisation
 from flawmap.training.read_split import as_read, read_split
 from flawmap.training.split import split_images
 
 
 def train_classical(
-    paths: list[Path], config: TrainConfig, work: Path, *, report: Callable[[float, str], None]
+    paths: list[Path],
+    config: TrainConfig,
+    work: Path,
+    *,
+    report: Callable[[float, str], None],
+    where: WhereToLook = EVERYWHERE,
 ) -> Path:
     """Fits `config.network.kind` (hog or median) on the good images `paths`; returns the checkpoint in `work`.
+
+    Nothing is learned from pixels that do not count by `where`.
 
     Raises:
         UsageError: too few images, images that differ, tile settings or labels that do not fit, no scikit-learn.
@@ -31,6 +40,7 @@ def train_classical(
     stride = stride_of(config)
     checked_overlap(config)
     images, held_out = read_split(split, config, multiple=stride, border=config.tile.border, report=report)
+    images, held_out = count(images, held_out, where, config.image.longest_side)
     normalisation = measure_normalisation(images)
     report(0.3, f"fitting {config.network.kind}")
     if config.network.kind == "hog":

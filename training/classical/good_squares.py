@@ -1,7 +1,7 @@
 """Random squares of good images."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +9,24 @@ from numpy.typing import NDArray
 from flawmap.training.good_images import GoodImages
 
 
-def good_squares(images: GoodImages, side: int, multiple: int, seed: int) -> Iterator[NDArray[Any]]:
-    """Endless squares of `side` px, smaller where an image is, sides multiples of `multiple`, from everywhere."""
+class Square(NamedTuple):
+    """`pixels` [H, W] or [H, W, C]; `counted` bool [H, W]."""
+
+    pixels: NDArray[Any]
+    counted: NDArray[np.bool_]
+
+
+def good_squares(images: GoodImages, side: int, multiple: int, seed: int) -> Iterator[Square]:
+    """Endless squares of `side` px, smaller where an image is, sides multiples of `multiple`, from all that counts."""
     rng = np.random.default_rng(seed)
     while True:
-        image = images.padded[int(rng.integers(len(images.padded)))]
+        index = images.draw(rng)
+        image = images.padded[index]
         height, width = (min(side, n // multiple * multiple) for n in image.shape[:2])
-        y, x = int(rng.integers(image.shape[0] - height + 1)), int(rng.integers(image.shape[1] - width + 1))
-        yield np.ascontiguousarray(image[y : y + height, x : x + width])
+        counted = np.ones((height, width), np.bool_)
+        if images.counted is None:
+            y, x = int(rng.integers(image.shape[0] - height + 1)), int(rng.integers(image.shape[1] - width + 1))
+        else:
+            y, x = images.counted.draw(rng, index, height, width)
+            counted = images.counted.look(index, y, x, height, width) > 0
+        yield Square(np.ascontiguousarray(image[y : y + height, x : x + width]), counted)

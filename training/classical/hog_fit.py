@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.classical.hog_features import N_FEATURES, STRIDE, WINDOW, hog_windows, map_of_windows
+from flawmap.tiling.classical.hog_features import (
+    N_FEATURES,
+    STRIDE,
+    WINDOW,
+    hog_windows,
+    map_of_windows,
+    share_of_windows,
+)
 from flawmap.tiling.classical.hog_machine import HogMachine
 from flawmap.tiling.classical.kernel_machine import KernelMachine
 from flawmap.tiling.errors import UsageError
@@ -43,7 +50,10 @@ def fit_hog(images: GoodImages, held_out: GoodImages, config: TrainConfig) -> Ho
         machine = _regression(*_labelled_sample(images, pairs, config))
         fitted = HogMachine(machine, sign=1.0, location=0.0, scale=1.0)
     squares = islice(good_squares(held_out, SQUARE, STRIDE, seed), HELD_OUT_SQUARES)
-    measured = Standardisation.measure(map_of_windows(fitted.evidence(square))[None] for square in squares)
+    measured = Standardisation.measure(
+        np.where(square.counted, map_of_windows(fitted.evidence(square.pixels)), np.float32(-np.inf))[None]
+        for square in squares
+    )
     return HogMachine(machine, fitted.sign, measured.location[0], measured.scale[0])
 
 
@@ -81,7 +91,8 @@ def _good_windows(images: GoodImages, count: int, seed: int) -> NDArray[np.float
     pieces: list[NDArray[np.float32]] = []
     n = 0
     for square in good_squares(images, SQUARE, STRIDE, seed):
-        features = hog_windows(square).reshape(-1, N_FEATURES)
+        features = hog_windows(square.pixels).reshape(-1, N_FEATURES)
+        features = features[share_of_windows(square.counted).ravel() > 0]
         chosen = rng.permutation(len(features))[: min(WINDOWS_A_SQUARE, count - n)]
         pieces.append(features[chosen])
         n += len(chosen)

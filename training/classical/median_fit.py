@@ -39,9 +39,9 @@ def fit_median(
     def evidence() -> Iterator[NDArray[np.float32]]:
         seen = 0
         for square in good_squares(held_out, SQUARE, STRIDE, config.learning.seed):
-            maps = raw.evidence(square)[:, margin:-margin, margin:-margin]
-            yield maps
-            seen += maps[0].size
+            maps = np.where(square.counted, raw.evidence(square.pixels), np.float32(-np.inf))
+            yield maps[:, margin:-margin, margin:-margin]
+            seen += square.pixels.shape[0] * square.pixels.shape[1]
             if seen >= n_pixels:
                 return
 
