@@ -5,7 +5,8 @@ on:
 
     rate(s) = tail.rate * (1 + shape * (s - threshold) / scale) ** (-1 / shape)      s >= threshold
 
-(of a tail that ends somewhere, shape < 0, only as far as `ParetoTail` says) and `severity(s) = -log10(rate(s))`: 0 is what one good image shows once, 2 what one in a hundred shows.
+(of a tail that ends somewhere, shape < 0, only as far as `ParetoTail` says) and `severity(s) = -log10(rate(s))`: 0 is
+what one good image shows once, 2 what one in a hundred shows.
 """
 
 import math
