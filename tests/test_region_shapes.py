@@ -168,6 +168,20 @@ def test_a_defect_is_as_large_as_it_was_drawn_and_not_as_its_halo(contrast: floa
     assert found.contrasts[0] == pytest.approx(contrast, abs=2)
 
 
+def test_noise_is_that_of_what_counts() -> None:
+    """Where nobody looks the score is -inf and the reconstruction the image."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(100, 3, (80, 200)).astype(np.float32)
+    image[30:42, 20:50] += 30
+    heatmap = np.zeros((80, 200), np.float32)
+    heatmap[23:49, 13:57] = 5
+    heatmap[:, 70:] = -np.inf
+    good = np.full_like(image, 100)
+    good[:, 70:] = image[:, 70:]
+    ((length, width),) = traced(heatmap, levels=(image, good)).rectangles()
+    assert (length, width) == (pytest.approx(30, abs=1), pytest.approx(12, abs=1))
+
+
 def test_what_cannot_be_seen_is_measured_as_far_as_its_region_goes() -> None:
     heatmap = np.zeros((40, 40), np.float32)
     heatmap[5:25, 5:30] = 5

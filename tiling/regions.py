@@ -93,7 +93,7 @@ class RegionScan:
             self._spans.append(found)
             self._deviations.add(found, self.height, band, self._grow_score, levels)
             self._n_spans += n_spans
-        self._deviations.sample(self.height, levels)
+        self._deviations.sample(self.height, band, levels)
         self.height += rows
 
     def regions(self) -> np.ndarray:

@@ -11,8 +11,8 @@ typical of its region, sum(d^2) / sum(|d|). The fifth keeps a strong defect's bl
 defect in: there pixels of the rim pass by chance, and the region is measured as wide as it is. Half of the highest
 deviation, the usual rule, would measure a stain with one bright spot as that spot.
 
-The noise of good pixels is 1.4826 times the median of |deviation| over a raster of the whole picture (Rousseeuw and
-Croux, "Alternatives to the median absolute deviation", JASA 88 (1993)).
+The noise of good pixels is 1.4826 times the median of |deviation| over a raster of all that counts of the picture
+(Rousseeuw and Croux, "Alternatives to the median absolute deviation", JASA 88 (1993)).
 """
 
 from typing import Any
@@ -40,13 +40,14 @@ class Deviations:
         self._starts: list[NDArray[np.int64]] = []
         self._raster: list[NDArray[np.float32]] = []
 
-    def sample(self, top: int, levels: Levels | None) -> None:
+    def sample(self, top: int, band: NDArray[np.float32], levels: Levels | None) -> None:
         """A band's part of the raster; `levels` are rows of image and reconstruction, the first one row `top`."""
         if levels is not None:
-            image, reconstruction = (pixels[-top % ROWS_STEP :: ROWS_STEP, ::COLUMNS_STEP] for pixels in levels)
-            difference = image.astype(np.float32) - reconstruction.astype(np.float32)
-            of_pixels = difference if difference.ndim == 2 else difference.mean(axis=2)
-            self._raster.append(np.abs(of_pixels).ravel())
+            raster = slice(-top % ROWS_STEP, None, ROWS_STEP), slice(None, None, COLUMNS_STEP)
+            counts = np.isfinite(band[raster])  # elsewhere nobody looks, and the reconstruction is the image itself
+            image, reconstruction = (pixels[raster][counts].astype(np.float32) for pixels in levels)
+            difference = image - reconstruction  # [n] or [n, C]
+            self._raster.append(np.abs(difference if difference.ndim == 1 else difference.mean(axis=1)))
 
     def add(
         self, spans: NDArray[np.void], top: int, band: NDArray[np.float32], grow: np.float32, levels: Levels | None
