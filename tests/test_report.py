@@ -527,12 +527,12 @@ def test_everything_that_a_record_says_of_a_region_is_shown() -> None:
         bulk: float = 12345.6
 
     values = region(
-        (10, 20, 15, 40), area_mm2=0.5, length_px=20.0, width_px=5.0, contrast=-3.25, fragments=2
+        (10, 20, 15, 40), area_visible_px=80, area_mm2=0.5, length_px=20.0, width_px=5.0, contrast=-3.25, fragments=2
     ).model_dump()
     said = facts(Measured(**(values | {"defect_class": "scratch <b>", "rule": "long"})))
     assert said == [
         ("class", "scratch <b>"), ("by rule", "long"), ("box", "20 × 5 px"), ("at", "x 20, y 10"),
-        ("area", "100 px, 0.5 mm²"), ("length × width", "20 × 5 px"), ("joined of", "2 fragments"),
+        ("area", "80 px, 0.5 mm²"), ("length × width", "20 × 5 px"), ("joined of", "2 fragments"),
         ("score", "12, mean 8"), ("contrast", "−3.25"), ("depth", "1.25 µm"), ("angle", "−30°"), ("on edge", "yes"),
         ("tones", "1, 2.5"), ("bulk", "12\u202f346"),
     ]  # fmt: skip

@@ -22,7 +22,7 @@ REGIONS_SHOWN = 200  # of one image; the rest is in regions.csv
 SAID = {
     "region", "x_min", "y_min", "x_max", "y_max", "centroid_x", "centroid_y", "area_px", "score_max", "score_mean",
     "severity", "verdict", "picture", "defect_class", "rule", "area_mm2", "length_px", "width_px", "length_mm",
-    "width_mm", "fragments",
+    "width_mm", "fragments", "area_visible_px",
 }  # fmt: skip
 UNITS = {"px": "px", "mm": "mm", "um": "µm", "mm2": "mm²", "um2": "µm²", "degrees": "°", "percent": "%"}
 
@@ -79,7 +79,8 @@ def _region(region: RegionRecord, record: ImageRecord) -> dict[str, Any]:
 
 def facts(region: RegionRecord) -> list[tuple[str, str]]:
     """(what, how much) of everything a record says about a region, for people."""
-    area = f"{whole(region.area_px)} px"
+    visible = region.area_px if region.area_visible_px is None else region.area_visible_px
+    area = f"{whole(visible)} px"  # as length and width, and unlike the box, of what is visible
     if region.area_mm2 is not None:
         area += f", {number(region.area_mm2)} mm²"
     known = [
