@@ -12,6 +12,7 @@ from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image
 from flawmap.tiling.pages import file_of
 from flawmap.tiling.shrink import shrunk_size
+from flawmap.tiling.strips.open_rows import picture_size
 from flawmap.training.config import ImageSettings
 from flawmap.training.split import Split
 
@@ -52,4 +53,5 @@ def new_bundle(out: Path) -> Iterator[Path]:
 def image_sizes(split: Split, settings: ImageSettings) -> list[tuple[int, int]]:
     """Heights and widths, as tiles are cut from, of a few good images that are still where training found them."""
     paths = [p for p in split.calibrate + split.train if file_of(p).is_file()][:MEASURED_IMAGES]
-    return [shrunk_size(read_image(path, settings.reading).shape, settings.longest_side) for path in paths]
+    sizes = (picture_size(path) or read_image(path, settings.reading).shape for path in paths)
+    return [shrunk_size(size, settings.longest_side) for size in sizes]

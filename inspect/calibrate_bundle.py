@@ -9,7 +9,7 @@ from flawmap.inspect.calibrate import OwnZone, Seen, calibrate_on
 from flawmap.inspect.pipeline import Image, Pipeline, check_image_kind
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.scorers import open_scorer
-from flawmap.inspect.strip_pipeline import StripPipeline, refusal
+from flawmap.inspect.strip_pipeline import StripPipeline
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
 from flawmap.tiling.look_map import FIRST_ZONE
@@ -17,6 +17,7 @@ from flawmap.tiling.pages import pictures_of
 from flawmap.tiling.plain_background import PlainBackground
 from flawmap.tiling.shrink import shrink
 from flawmap.tiling.strips.open_rows import WHOLE_PIXELS, open_rows, strip_size
+from flawmap.tiling.strips.whole_limit import too_large
 
 BACKGROUND_IMAGES = 12  # are enough to know its tone
 
@@ -63,7 +64,7 @@ def _seen(path: Path, pipeline: Pipeline, own: Sequence[OwnZone]) -> Seen:
     size, reading = strip_size(path), pipeline.info.image.reading
     if size is None or pipeline.needs_whole:
         if size is not None and size[0] * size[1] > WHOLE_PIXELS:
-            raise ImageError(path, refusal(*size, pipeline.needs_whole))
+            raise ImageError(path, too_large(size, pipeline.needs_whole))
         scored = pipeline.score(pipeline.prepare(read_image(path, reading)))
         return Seen.of(scored.heatmap, scored.look, own)
     look = pipeline.looking.drawn(size)

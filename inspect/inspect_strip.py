@@ -5,9 +5,10 @@ from pathlib import Path
 
 from flawmap.inspect.pipeline import Outcome, Pipeline
 from flawmap.inspect.read_ahead import Decoded, decode_whole
-from flawmap.inspect.strip_pipeline import StripFiles, StripPipeline, refusal
+from flawmap.inspect.strip_pipeline import StripFiles, StripPipeline
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.strips.open_rows import WHOLE_PIXELS, open_rows
+from flawmap.tiling.strips.whole_limit import too_large
 
 
 @dataclass(frozen=True)
@@ -44,5 +45,5 @@ def read_whole(decoded: Decoded, pipeline: Pipeline) -> None:
     assert decoded.strip is not None
     height, width = decoded.strip
     if height * width > WHOLE_PIXELS:
-        raise ImageError(decoded.entry.path, refusal(height, width, pipeline.needs_whole))
+        raise ImageError(decoded.entry.path, too_large(decoded.strip, pipeline.needs_whole))
     decode_whole(decoded, pipeline.prepare)

@@ -27,6 +27,7 @@ from flawmap.tiling.stitch import Stitcher
 from flawmap.tiling.strips.grid_band import GridBand, bands_of
 from flawmap.tiling.strips.padded_rows import PaddedRows, Rows
 from flawmap.tiling.strips.row_file import RowFile
+from flawmap.tiling.strips.whole_limit import too_large
 
 Image = NDArray[Any]
 
@@ -103,7 +104,7 @@ class StripPipeline:
         """
         info, watch = self._pipeline.info, watch or Stopwatch()
         if self._pipeline.needs_whole:
-            raise ImageError("image", refusal(rows.height, rows.width, self._pipeline.needs_whole))
+            raise ImageError("image", too_large((rows.height, rows.width), self._pipeline.needs_whole))
         check_image_kind(rows.read(0), info.image.channels, info.image.dtype)
         grid_bands = self.grid_bands(rows)
         padded_rows = PaddedRows(rows, grid_bands[0].grid)
@@ -150,11 +151,3 @@ class StripPipeline:
             with watch("write"):
                 files.append(band)
         return self._pipeline.decide(scan, watch, stated, pose=None, look=look)
-
-
-def refusal(height: int, width: int, needs_whole: str) -> str:
-    """Why a picture of such a size cannot be inspected by a bundle that needs it whole."""
-    return (
-        f"{width}x{height} px is too large to be held as a whole, which {needs_whole} needs: "
-        "train without it to inspect such pictures in bands of rows"
-    )

@@ -50,6 +50,9 @@ def align(
 def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig) -> bool:
     if config.alignment is False or config.network.kind != "repair":
         return False
+    if train.in_windows or held_out.in_windows:  # alignment (=true) has had them read as a whole
+        LOG.info("alignment is off: pictures are too large to be registered as a whole")
+        return False
     sizes = dict(zip(train.sizes + held_out.sizes, train.paths + held_out.paths, strict=True))
     if len(sizes) > 1:
         if config.alignment is True:

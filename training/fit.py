@@ -133,7 +133,7 @@ def _prepare(paths: list[Path], config: TrainConfig, report: Report, where: Wher
     network = build_network(config, 1)
     check_tile_settings(config, network)
     border = 0 if isinstance(network, BottleneckAutoencoder) else config.tile.border
-    images, held_out = read_split(split, config, multiple=network.stride, border=border, report=report)
+    images, held_out = read_split(split, config, multiple=network.stride, border=border, report=report, where=where)
     images, held_out = align(images, held_out, config, report)
     images, held_out = count(images, held_out, where, config.image.longest_side)
     if config.network.kind == "repair":
@@ -251,8 +251,8 @@ def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -
 
 def _provenance(prepared: Prepared, learner: Learner) -> dict[str, Any]:
     return {
-        "images_trained_on": len(prepared.train.paths),
-        "images_standardised_on": len(prepared.held_out.paths),
+        "images_trained_on": prepared.train.n_pictures,
+        "images_standardised_on": prepared.held_out.n_pictures,
         "images_held_out_to_calibrate": len(prepared.split.calibrate),
         "suspicious_places": len(learner.suspicious),
         "training_steps": learner.schedule.step,

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from flawmap.tiling.context_map import ContextMap, Matrix
 from flawmap.tiling.errors import UsageError
-from flawmap.tiling.grid import TileGrid
-from flawmap.tiling.images import describe, read_picture
+from flawmap.tiling.images import describe
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
-from flawmap.tiling.shrink import shrink
 from flawmap.training.counted import Counted
+from flawmap.training.padded_pictures import Geometry, PaddedPicture, read_padded
 
 READERS = 4
 SAMPLED_PIXELS = 1 << 20  # an image, for mean and standard deviation
@@ -41,8 +40,10 @@ class Normalisation:
 class GoodImages:
     """Padded images [H, W] or [H, W, C] of one dtype and channel count; `left_out` did not fit the memory allowed.
 
-    Of an aligned product, `reference` is what it shows at each place and `to_reference` holds a matrix for each image.
-    `counted` tells which pixels count, where not all of them do.
+    Of pictures too large to be held as a whole there are windows, each an image of its own, without padding where it
+    is not the picture's end (see `flawmap.training.padded_pictures`): `paths` then names a picture once a window, and
+    `sizes` are the picture's. Of an aligned product, `reference` is what it shows at each place and `to_reference`
+    holds a matrix for each image. `counted` tells which pixels count, where not all of them do.
     """
 
     paths: list[Path]
@@ -50,6 +51,8 @@ class GoodImages:
     border: int
     left_out: int
     sizes: list[tuple[int, int]]  # height and width, px, of each image without its padding
+    tops: list[int] = field(default_factory=list)  # of windows of larger pictures: their first rows, padding included
+    in_windows: bool = False  # whether there are any such
     reference: ContextMap | None = None
     to_reference: list[Matrix] = field(default_factory=list)
     bits: int | None = None  # significant ones of uint16, where a setting or the files say them
@@ -62,6 +65,14 @@ class GoodImages:
     @property
     def channels(self) -> int:
         return 1 if self.padded[0].ndim == 2 else self.padded[0].shape[2]
+
+    @property
+    def n_pictures(self) -> int:
+        return len(set(self.paths))
+
+    def place_in_picture(self, index: int, y: int, x: int) -> tuple[int, int]:
+        """(y, x) in the picture of pixel (`y`, `x`) in padded image `index`."""
+        return y + (self.tops[index] if self.tops else 0) - self.border, x - self.border
 
     def image(self, index: int) -> NDArray[np.generic]:
         """Image `index` without its padding, [H, W] or [H, W, C]; not a copy."""
@@ -114,50 +125,67 @@ def read_good_images(
     cache_gib: float,
     longest_side: int | None = None,
     reading: Reading = AS_THEY_ARE,
+    needs_whole: str = "",
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> GoodImages:
     """Reads images in parallel until `cache_gib` GiB are full; the caller shuffles `paths` if order should not decide.
 
-    Images with a side of more than `longest_side` px are shrunk to it, as inspection shrinks them.
+    Images with a side of more than `longest_side` px are shrunk to it, as inspection shrinks them. Of pictures too
+    large to be held as a whole come windows, as many as let each picture have its share of `cache_gib`, unless
+    `needs_whole` says what needs them whole.
 
     Raises:
-        ImageError: an image cannot be read. A training set is not a production folder: nothing is skipped in silence.
+        ImageError: an image cannot be read, or is too large for what needs it whole. A training set is not a
+            production folder: nothing is skipped in silence.
         UsageError: images differ in dtype, channels or significant bits.
     """
     budget = int(cache_gib * 2**30)
-    padded: list[NDArray[np.generic]] = []
-    sizes: list[tuple[int, int]] = []
-    said: dict[int, Path] = {}  # significant bits: a file that has so many
-    read = partial(read_picture, reading=reading)
+    found: list[tuple[Path, PaddedPicture]] = []
+    read = partial(
+        read_padded,
+        geometry=Geometry(tile_size, multiple, border),
+        reading=reading,
+        longest_side=longest_side,
+        needs_whole=needs_whole,
+        most_bytes=budget // max(1, len(paths)),
+    )
     with ThreadPoolExecutor(READERS) as pool:
         for start in range(0, len(paths), READERS):
-            for path, picture in zip(paths[start:], pool.map(read, paths[start : start + READERS]), strict=False):
-                if picture.bits is not None:
-                    said.setdefault(picture.bits, path)
-                check_alike(paths[0], padded[0] if padded else picture.pixels, path, picture.pixels)
-                image = shrink(picture.pixels, longest_side)
-                height, width = image.shape[:2]
-                grid = TileGrid(height, width, tile_size, 0, multiple=multiple, border=border)
-                padded.append(grid.pad(image))
-                sizes.append((height, width))
-                budget -= padded[-1].nbytes
-            report(len(padded), len(paths))
+            some = paths[start : start + READERS]
+            for path, picture in zip(some, pool.map(read, some), strict=True):
+                first = found[0][1] if found else picture
+                check_alike(paths[0], first.windows[0].padded, path, picture.windows[0].padded)
+                found.append((path, picture))
+                budget -= picture.nbytes
+            report(len(found), len(paths))
             if budget <= 0:
                 break
-    images = GoodImages(
-        paths[: len(padded)],
-        padded,
-        border,
-        left_out=len(paths) - len(padded),
-        sizes=sizes,
-        bits=agreed_bits(said),
-    )
+    images = _images_of(found, border, left_out=len(paths) - len(found))
     if images.bits is not None and images.largest > images.full_scale:  # of a file that says nothing
+        said = next(path for path, picture in found if picture.bits == images.bits)
         raise UsageError(
-            f"good images differ: {said[images.bits]} is of {images.bits} bits, another holds values of "
+            f"good images differ: {said} is of {images.bits} bits, another holds values of "
             f"{images.largest:g}; `image.bits` says how many count"
         )
     return images
+
+
+def _images_of(found: list[tuple[Path, PaddedPicture]], border: int, left_out: int) -> GoodImages:
+    windows = [(path, picture.size, window) for path, picture in found for window in picture.windows]
+    said: dict[int, Path] = {}  # significant bits: the first file that has so many
+    for path, picture in found:
+        if picture.bits is not None:
+            said.setdefault(picture.bits, path)
+    return GoodImages(
+        paths=[path for path, _, _ in windows],
+        padded=[window.padded for _, _, window in windows],
+        border=border,
+        left_out=left_out,
+        sizes=[size for _, size, _ in windows],
+        tops=[window.top for _, _, window in windows],
+        in_windows=any(len(window.padded) < size[0] for _, size, window in windows),
+        bits=agreed_bits(said),
+    )
 
 
 def check_alike(first_path: Path, first: NDArray[np.generic], path: Path, image: NDArray[np.generic]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from flawmap.tiling.look_map import EVERYWHERE, WhereToLook
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import GoodImages, agreed_bits, check_alike, read_good_images
 from flawmap.training.split import Split
@@ -15,9 +16,17 @@ LOG = logging.getLogger(__name__)
 
 
 def read_split(
-    split: Split, config: TrainConfig, *, multiple: int, border: int, report: Callable[[float, str], None]
+    split: Split,
+    config: TrainConfig,
+    *,
+    multiple: int,
+    border: int,
+    report: Callable[[float, str], None],
+    where: WhereToLook = EVERYWHERE,
 ) -> tuple[GoodImages, GoodImages]:
     """(to learn from, held out), padded by `border` px to sides that are multiples of `multiple`.
+
+    `where`: to look, which is not drawn into the images here.
 
     Raises:
         ImageError: an image cannot be read. UsageError: images differ in dtype, channels or significant bits.
@@ -28,6 +37,7 @@ def read_split(
         "border": border,
         "longest_side": config.image.longest_side,
         "reading": config.image.reading,
+        "needs_whole": _needs_whole(config, where),
     }
     order = np.random.default_rng(config.learning.seed).permutation(len(split.train))
     images = read_good_images(
@@ -56,3 +66,12 @@ def as_read(config: TrainConfig, images: GoodImages) -> TrainConfig:
     """`config` with the significant bits that the files said, for the bundle to expect."""
     image = config.image.model_copy(update={"bits": images.bits})
     return config.model_copy(update={"image": image})
+
+
+def _needs_whole(config: TrainConfig, where: WhereToLook) -> str:
+    """What of the settings needs whole pictures, so that no windows of large ones will do."""
+    if where.digest:
+        return "`where`"
+    if config.alignment is True:
+        return "`alignment`"
+    return "`image.longest_side`" if config.image.longest_side is not None else ""

@@ -36,7 +36,7 @@ def write_suspicious(work: Path, peaks: list[Peak], images: GoodImages) -> None:
         writer = csv.writer(file)
         writer.writerow(("image", "x", "y", "logit"))
         for peak in peaks:
-            y, x = (n - images.border for n in (peak.place.y, peak.place.x))
+            y, x = images.place_in_picture(peak.place.image, peak.place.y, peak.place.x)
             writer.writerow((images.paths[peak.place.image].name, x, y, f"{peak.logit:.3f}"))
     rows = -(-min(SHOWN, len(peaks)) // COLUMNS)
     figure = Figure(figsize=(2.2 * COLUMNS, 2.4 * rows), layout="constrained")
@@ -48,9 +48,8 @@ def write_suspicious(work: Path, peaks: list[Peak], images: GoodImages) -> None:
             axes.imshow(_crop(images.padded[place.image], place.y, place.x), cmap="gray")
             # ASCII: a font need not have every sign of a file's name.
             name = images.paths[place.image].name.encode("ascii", "replace").decode()
-            axes.set_title(
-                f"{name[-24:]}\n{place.x - images.border}, {place.y - images.border}", fontsize=7, parse_math=False
-            )
+            y, x = images.place_in_picture(place.image, place.y, place.x)
+            axes.set_title(f"{name[-24:]}\n{x}, {y}", fontsize=7, parse_math=False)
     with write_whole(work / PICTURE) as temporary:
         figure.savefig(temporary, format="png", dpi=90)
 

@@ -56,6 +56,7 @@ class PictureRows:
         """`path`: named by errors. `whole`: the picture is in memory as a whole. ImageError for what cannot be read."""
         self.height, self.width = stored.height, stored.width
         self.whole = whole
+        self.bits: int | None = None  # significant ones, where the file or `reading` says them
         self._path, self._stored, self._reading = path, stored, reading
         self._y = 0
         self._n_stored = 0  # rows that came from `_stored`
@@ -93,7 +94,7 @@ class PictureRows:
     def _checked(self, y0: int, y1: int) -> Image:
         top = max(0, y0 - AROUND) // 2 * 2
         stored = self._rows(top, min(self.height, y1 + AROUND))
-        significant_bits(stored, self._reading.bits)
+        self.bits = significant_bits(stored, self._reading.bits)
         return supported(demosaiced(stored, self._reading.bayer)[y0 - top : y1 - top], top=y0)
 
     def _rows(self, y0: int, y1: int) -> Stored:

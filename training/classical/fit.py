@@ -39,7 +39,7 @@ def train_classical(
     split = split_images(paths, config.split, config.learning.seed)
     stride = stride_of(config)
     checked_overlap(config)
-    images, held_out = read_split(split, config, multiple=stride, border=config.tile.border, report=report)
+    images, held_out = read_split(split, config, multiple=stride, border=config.tile.border, report=report, where=where)
     images, held_out = count(images, held_out, where, config.image.longest_side)
     normalisation = measure_normalisation(images)
     report(0.3, f"fitting {config.network.kind}")
@@ -50,8 +50,8 @@ def train_classical(
     smallest = min(n for image in held_out.padded for n in image.shape[:2])
     proof = cut_proof_tiles(held_out, min(PROOF_SIZE, smallest - smallest % stride)).pixels
     provenance = {
-        "images_trained_on": len(images.paths),
-        "images_standardised_on": len(held_out.paths),
+        "images_trained_on": images.n_pictures,
+        "images_standardised_on": held_out.n_pictures,
         "images_held_out_to_calibrate": len(split.calibrate),
         "training_seconds": round(time.monotonic() - started, 1),
     }
