@@ -7,15 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import yaml
 from typer.testing import CliRunner
 
 from flawmap.export.bundle import read_bundle
+from flawmap.export.part_record import Part
 from flawmap.inspect.cli import app
+from flawmap.inspect.detection_limit.injection import Design
+from flawmap.inspect.detection_limit.measure import measure_detection_limit
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
+from flawmap.inspect.inspector import Inspector
 from flawmap.inspect.record_files import read_record
+from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import write_image
-from tests.bundles import make_bundle
+from flawmap.tiling.physical_size import PixelSize
+from tests.bundles import good_image, make_bundle
 
 PART = """
 pixel_size: %s
@@ -162,6 +169,38 @@ def test_each_image_says_how_large_its_pixels_are(tmp_path: Path) -> None:
     assert run.counts["ERROR"] == 1
     lengths = {row["image"]: row["length_mm"] for row in table(run_dir / "regions.csv")}
     assert lengths == {"fine.tif": "0.7", "coarse.tif": "0.875"}
+
+
+def test_a_program_states_the_size_of_its_pixels(tmp_path: Path) -> None:
+    inspector = Inspector(configured(tmp_path, "image"))
+    image = picture(scratch=35, specks=1)
+    fine = inspector.inspect(image, pixel_size=PixelSize(x_um=20, y_um=20))
+    coarse = inspector.inspect(image, pixel_size=PixelSize(x_um=25, y_um=25))
+    assert (fine.verdict, coarse.verdict) == ("REVIEW", "NG")
+    assert [(region.rule, region.dropped) for region in fine.regions] == [("scratches", False), ("dust", True)]
+    tifffile.imwrite(tmp_path / "a.tif", image, resolution=(500, 500), resolutionunit="CENTIMETER")
+    assert inspector.inspect_file(tmp_path / "a.tif").regions == fine.regions
+    with pytest.raises(ImageError, match="needs the size of a pixel"):
+        inspector.inspect(image)
+
+
+def test_the_detection_limit_is_the_lines_with_its_rules(tmp_path: Path) -> None:
+    """Whatever is injected is brighter or darker: with both dropped nothing is found, though the model sees it."""
+    good = tmp_path / "data" / "test" / "good"
+    good.mkdir(parents=True)
+    tifffile.imwrite(good / "a.tif", good_image(256, 256), resolution=(500, 500), resolutionunit="CENTIMETER")
+    design = Design(sizes_px=(3, 9), contrasts=(28.0,), per_image=12, gap_px=12)
+    drop = "{name: %s, verdict: OK, when: {contrast: %s, length: {max: 99 mm}}}"
+    both = f"rules: {{verdicts: [{drop % ('a', 'brighter')}, {drop % ('b', 'darker')}]}}"
+    found = {}
+    for name, rules in (("plain", "rules: {}"), ("ruled", f"pixel_size: image\n{both}")):
+        bundle = make_bundle(tmp_path / name, part=Part.model_validate(yaml.safe_load(rules))).folder
+        inspect_folder([tmp_path / "data" / "test"], bundle, tmp_path / f"run-{name}")
+        result = measure_detection_limit(tmp_path / f"run-{name}", tmp_path / "data", images=1, design=design)
+        assert result["images"] == ["good/a.tif"], result["images_not_inspected"]
+        rows = table(tmp_path / f"run-{name}" / "evaluation" / "detection_limit.csv")
+        found[name] = sum(row["found"] == "1" for row in rows)
+    assert found["plain"] > 1 and found["ruled"] == 0
 
 
 def test_configure_says_what_is_wrong_and_changes_nothing(tmp_path: Path) -> None:
