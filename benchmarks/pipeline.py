@@ -25,7 +25,7 @@ from benchmarks.measure import Goal, Timing, circumstances, goals_markdown, inte
 from flawmap.export.bundle import read_bundle
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.pipeline import grid_of
+from flawmap.inspect.looking import grid_of
 from flawmap.inspect.record_files import read_record
 from flawmap.inspect.scorers import open_scorer
 from flawmap.sample_data.dataset import Product
