@@ -3,7 +3,7 @@
 from flawmap.inspect.inspector import Inspector
 
 inspector = Inspector("board.bundle")
-result = inspector.inspect(image)  # [H, W] or [H, W, 3] in RGB order
+result = inspector.inspect(image)  # [H, W] or [H, W, C], three channels in RGB order
 print(result.verdict, result.regions)
 """
 

@@ -115,7 +115,7 @@ class Pipeline:
         return "`image.longest_side`" if self.info.image.longest_side is not None else ""
 
     def heatmap(self, image: Image) -> tuple[Heatmap, Image]:
-        """(heatmap float32 [H, W], reconstruction like `image`); `image` is [H, W] or [H, W, 3] in the bundle's dtype.
+        """(heatmap float32 [H, W], reconstruction like `image`); `image` is [H, W] or [H, W, C] in the bundle's dtype.
 
         As the network scores it: the border is not lowered yet, since calibration decides by how much.
 
@@ -127,7 +127,7 @@ class Pipeline:
     def inspect(
         self, image: Image, *, recycle: Inspection | None = None, stated: PixelSize | None = None
     ) -> Inspection:
-        """Everything the product says about `image` ([H, W] or [H, W, 3] in the bundle's dtype).
+        """Everything the product says about `image` ([H, W] or [H, W, C] in the bundle's dtype).
 
         `recycle`: an earlier inspection that the caller is done with; its arrays are written over where they fit, which
         keeps a folder of equal images from allocating a heatmap each. Without it all arrays are new. `stated`: what the
@@ -138,7 +138,7 @@ class Pipeline:
         return self.judge(self.score(self.prepare(image), recycle=recycle), image, stated)
 
     def prepare(self, image: Image) -> Prepared:
-        """`image` ([H, W] or [H, W, 3] in the bundle's dtype), shrunk and aligned where the bundle says so.
+        """`image` ([H, W] or [H, W, C] in the bundle's dtype), shrunk and aligned where the bundle says so.
 
         Raises ImageError for an image of another kind or size than the bundle's, one that cannot be aligned, and one
         that shows nothing to look at.

@@ -150,7 +150,7 @@ def _put_picture(bundle: Bundle, image: str, folder: Path) -> tuple[Path, str]:
 
 
 def _product(bundle: Bundle, height: int, width: int) -> tuple[Image, str]:
-    """A picture of the product as far as the bundle knows it, [H, W] or [H, W, 3], and what it shows."""
+    """A picture of the product as far as the bundle knows it, [H, W] or [H, W, C], and what it shows."""
     alignment = bundle.info.alignment
     if alignment is not None:
         if (height, width) != (alignment.height, alignment.width):

@@ -16,6 +16,7 @@ from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import describe, read_image, read_picture
 from flawmap.tiling.pages import file_of, mask_name, page_path, pictures_of, split_page
 from flawmap.tiling.reading import Reading
+from flawmap.tiling.strips.open_rows import picture_size
 from tests.image_files import COLOUR, GREY, Array, in_a_shared_folder, sample, saved
 from tests.tiff_by_hand import CFA, DEFLATE, LONG, RGB, SHORT, Page, tiff_by_hand
 
@@ -74,6 +75,10 @@ def test_every_page_is_a_picture(stack: Path) -> None:
         image = read_image(path, PICTURES)
         assert image.flags.c_contiguous
         np.testing.assert_array_equal(image, light)
+
+
+def test_the_size_of_a_page_is_known_before_it_is_read(stack: Path) -> None:
+    assert [picture_size(path) for path in pictures_of([stack], "pictures")] == [GREY.shape] * 4
 
 
 def test_pages_are_channels(stack: Path) -> None:

@@ -37,7 +37,7 @@ class Window:
 
 
 def window_of(image: Pixels) -> Window:
-    """The window for an image [H, W] or [H, W, 3] of uint8, uint16 or float32, from an even sample of its pixels."""
+    """The window for an image [H, W] or [H, W, C] of uint8, uint16 or float32, from an even sample of its pixels."""
     if image.dtype == np.uint8:
         return Window(0.0, 255.0)
     height, width = image.shape[:2]

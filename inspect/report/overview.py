@@ -22,7 +22,7 @@ VERDICT_COLOURS = {"NG": (255, 77, 61), "REVIEW": (255, 190, 46), "OK": (70, 200
 
 
 def draw_overview(image: Pixels, window: Window, regions: list[RegionRecord], *, max_numbered: int) -> Picture:
-    """RGB uint8, longer side at most LONGEST_PX, of an image [H, W] or [H, W, 3].
+    """RGB uint8, longer side at most LONGEST_PX, of an image [H, W] or [H, W, C].
 
     All `regions` get a box; the first `max_numbered`, which are drawn last and so on top, their number too.
     """

@@ -67,7 +67,7 @@ def write_pictures(
     """Writes `overlays/<name>.jpg` and, for the first `max_regions` regions, `overlays/<name>-<region>.png` or `.jpg`,
     and with `zoom` the tiles of `zoom/<name>/`.
 
-    `image` and `reconstruction` are [H, W] or [H, W, 3] of one dtype (uint8, uint16, float32), `heatmap` is float32
+    `image` and `reconstruction` are [H, W] or [H, W, C] of one dtype (uint8, uint16, float32), `heatmap` is float32
     [H, W], arrays or files of rows; `review` and `ng` are scores, `name` is a safe file stem, unique in the run.
 
     Returns the paths relative to `run_dir`, with forward slashes: the overview's, and one for each of `regions` in

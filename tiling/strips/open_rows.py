@@ -26,7 +26,7 @@ from flawmap.tiling.strips.picture_rows import ArrayRows, PictureRows, StoredRow
 from flawmap.tiling.strips.png_rows import PngRows, is_interlaced
 from flawmap.tiling.strips.tiff_rows import TiffRows
 from flawmap.tiling.strips.whole_limit import check_whole
-from flawmap.tiling.tiff_pages import FileBytes
+from flawmap.tiling.tiff_pages import FileBytes, find_pages
 
 # A picture of more pixels is a strip. While one is scored, the next is decoded and the one before drawn, which takes 13
 # bytes a pixel, 23 of RGB: beside the network no more than 2 GiB.
@@ -55,8 +55,9 @@ def picture_size(path: Path) -> tuple[int, int] | None:
                 header = jpeg_file.frame_header(data)
                 width, height = header.width, header.height
             elif start[:4] in tiff_file.SIGNATURES:
+                index = find_pages(data)[(page or 1) - 1]
                 with tifffile.TiffFile(data.rewound()) as tiff:
-                    one: Any = tiff.pages[(page or 1) - 1]
+                    one: Any = tiff.pages[index]
                     width, height = one.imagewidth, one.imagelength
             else:
                 return None
