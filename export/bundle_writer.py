@@ -29,6 +29,7 @@ from flawmap.export.new_bundle import Written, image_sizes, new_bundle
 from flawmap.export.onnx_graph import write_onnx
 from flawmap.export.parity import Parity, check_parity
 from flawmap.export.tile_size import choose_tile_size
+from flawmap.tiling.images import write_image
 from flawmap.tiling.whole_file import write_text
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training.autoencoder import BottleneckAutoencoder
@@ -119,6 +120,9 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
     if checkpoint.reference is not None and checkpoint.proof_context is not None:
         np.save(folder / GOLDEN_CONTEXT, checkpoint.proof_context)
         np.save(folder / CONTEXT, checkpoint.reference.pixels)
+        picture = checkpoint.reference.image
+        if picture.ndim == 2 or picture.shape[2] == 3:  # for people, to draw on: docs/where_to_look.md
+            write_image(folder / ("reference.tif" if picture.dtype == np.float32 else "reference.png"), picture)
     for name in ("training.csv", "training.png", SUSPICIOUS_TABLE, SUSPICIOUS_PICTURE):
         if (checkpoint.folder / name).is_file():
             shutil.copyfile(checkpoint.folder / name, folder / name)

@@ -48,6 +48,7 @@ def configure_bundle(folder: Path, part: Part, where: WhereToLook) -> BundleInfo
 
 def _in_place(bundle: Bundle, look_map: LookMap, drawn_on: Path | None) -> LookMap:
     """Of an aligned product the map as it lies on the reference."""
+    image = bundle.info.image
     if bundle.info.alignment is None:
         return look_map
     reference = ContextMap(np.load(bundle.folder / CONTEXT, allow_pickle=False))
@@ -58,7 +59,7 @@ def _in_place(bundle: Bundle, look_map: LookMap, drawn_on: Path | None) -> LookM
         )
     if drawn_on is None:
         return look_map
-    return laid_on(Registration(reference.image), look_map, drawn_on, bundle.info.image.longest_side)
+    return laid_on(Registration(reference.image), look_map, drawn_on, image.reading, image.longest_side)
 
 
 def _takes_any_tile(info: BundleInfo) -> bool:

@@ -1,6 +1,7 @@
 """Aligned products end to end: found out or asked for, the reference learned, kept, exported and used to inspect."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,20 +10,26 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flawmap.export.bundle import CONTEXT, read_bundle
+from flawmap.export.bundle import CONTEXT, WHERE_MAP, read_bundle
 from flawmap.export.bundle_writer import write_bundle
+from flawmap.export.configure_bundle import configure_bundle
+from flawmap.export.part_record import read_part
+from flawmap.export.where_map import draw_where
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.scorers import open_scorer
 from flawmap.inspect.takt import measure
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
-from flawmap.tiling.images import write_image
+from flawmap.tiling.images import read_image, write_image
+from flawmap.tiling.look_map import LookMap, WhereToLook
 from flawmap.training.alignment import align
 from flawmap.training.checkpoint import load
 from flawmap.training.config import TrainConfig
+from flawmap.training.counting import count
 from flawmap.training.fit import train
 from flawmap.training.good_images import GoodImages, read_good_images
+from tests.look_maps import box, write_labelme, write_part
 from tests.products import silent, tiny_config, write_good
 
 HEIGHT, WIDTH = 224, 288
@@ -91,6 +98,79 @@ def test_inspection_says_where_the_part_lies(bundle: Path) -> None:
     assert second.pose.dy - first.pose.dy == pytest.approx(3, abs=0.2)
     assert second.pose.dx - first.pose.dx == pytest.approx(-2, abs=0.2)
     assert first.heatmap.shape == (HEIGHT, WIDTH) and "align" in first.milliseconds
+
+
+def test_where_to_look_moves_with_the_part(bundle: Path, tmp_path: Path) -> None:
+    """Drawn on one picture, laid on the reference, found again where the part lies in others."""
+    shutil.copytree(bundle, tmp_path / "aligned.bundle")
+    drawn_on = picture(40)
+    write_image(tmp_path / "drawn_on.png", drawn_on)
+    shapes = [("include", box(60, 50, 200, 160)), ("exclude", box(100, 80, 140, 120))]
+    write_labelme(tmp_path / "regions.json", HEIGHT, WIDTH, shapes, picture="drawn_on.png")
+    part = read_part(write_part(tmp_path / "part.yaml", polygons="regions.json"))
+    where = draw_where(part.where, tmp_path)
+    configure_bundle(tmp_path / "aligned.bundle", part, where)
+    opened = read_bundle(tmp_path / "aligned.bundle")
+    pipeline = Pipeline(opened, open_scorer(opened, "cpu"))
+    assert where.look_map is not None
+    found = pipeline.prepare(drawn_on).look
+    assert found is not None
+    apart = found != where.look_map.pixels
+    edges = cv2.morphologyEx(where.look_map.pixels, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 0
+    assert not apart[~edges].any()
+    moved = pipeline.prepare(np.roll(drawn_on, (3, -2), (0, 1))).look
+    assert moved is not None
+    np.testing.assert_array_equal(
+        (moved != np.roll(found, (3, -2), (0, 1)))[~cv2.dilate(edges.astype(np.uint8), np.ones((9, 9))).astype(bool)],
+        False,
+    )
+    # Drawn on nothing that is there, it lies on the reference as it is.
+    (tmp_path / "drawn_on.png").unlink()
+    configure_bundle(tmp_path / "aligned.bundle", part, draw_where(part.where, tmp_path))
+    np.testing.assert_array_equal(read_image(tmp_path / "aligned.bundle" / WHERE_MAP), where.look_map.pixels)
+    reference = load(bundle.parent / "work" / "model.ckpt").reference
+    assert reference is not None
+    np.testing.assert_array_equal(read_image(bundle / "reference.png"), reference.image)
+
+
+@pytest.mark.parametrize(
+    ("drawn_on", "size", "message"),
+    [
+        (
+            layout(77)[:HEIGHT, :WIDTH],
+            (HEIGHT, WIDTH),
+            "`where.polygons` were drawn on .*cannot be laid on the product's",
+        ),
+        (None, (HEIGHT, WIDTH + 8), "`where` was drawn on a picture of 296x224 px, the reference of .* has 288x224 px"),
+    ],
+)
+def test_regions_that_do_not_fit_the_reference(
+    bundle: Path, tmp_path: Path, drawn_on: NDArray[np.uint8] | None, size: tuple[int, int], message: str
+) -> None:
+    if drawn_on is not None:
+        write_image(tmp_path / "other.png", drawn_on)
+    write_labelme(tmp_path / "a.json", *size, [("include", box(5, 5, 50, 50))], picture="other.png")
+    part = read_part(write_part(tmp_path / "part.yaml", polygons="a.json"))
+    before = read_bundle(bundle).digest
+    with pytest.raises(UsageError, match=message):
+        configure_bundle(bundle, part, draw_where(part.where, tmp_path))
+    assert read_bundle(bundle).digest == before
+
+
+def test_training_knows_where_to_look_on_the_reference(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(6)]
+    for i, path in enumerate(paths):
+        write_image(path, picture(i))
+    look = np.zeros((HEIGHT, WIDTH), np.uint8)
+    look[50:160, 60:200] = 1
+    images, held_out = align(read(paths[:5]), read(paths[5:]), tiny_config(alignment=True), silent)
+    images, held_out = count(images, held_out, WhereToLook(LookMap(look), paths[2]), tiny_config().image)
+    counted = images.counted
+    assert counted is not None and held_out.counted is not None
+    seen = counted.look(2, 16, 16, HEIGHT, WIDTH)  # the picture it was drawn on
+    edges = cv2.morphologyEx(look, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)) > 0
+    assert not (seen != look)[~edges].any()
+    assert (counted.look(0, 16, 16, HEIGHT, WIDTH) != look).sum() > 100  # another lies elsewhere
 
 
 def test_the_score_depends_on_what_the_reference_shows(bundle: Path) -> None:

@@ -27,8 +27,12 @@ PLAINEST = 0.1  # quantile of the edge's blocks: background at the least, and it
 AS_PLAIN = 1.5  # times as much variation as these, and a block is as plain
 DEVIATIONS = 6.0  # of the background's own blocks, by which others of it may lie off
 CONTRAST = 0.03  # of the picture's standard deviation, by which they may in any case
+EVEN = 0.5  # of the picture's standard deviation, by which the background's own blocks may lie off
 SMALLEST_SHARE, LARGEST_SHARE = 0.005, 0.98  # of a picture
 ALIKE = 0.2  # of the part's blocks may look like the background (holes); more, and it is not to be told apart
+
+NONE_FOUND = "`where.background` (=plain): the good pictures show none: "
+INSTEAD = "draw what counts (`where.polygons`), or leave the key out"
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class PlainBackground:
         level = np.median(edge_means[plain], axis=0)
         deviation = 1.4826 * np.median(np.abs(edge_means[plain] - level), axis=0)
         contrast = np.concatenate([means.reshape(-1, means.shape[2])[::7] for means, _ in pictures]).std(axis=0)
+        if (DEVIATIONS * deviation > EVEN * contrast).all():
+            raise UsageError(f"{NONE_FOUND}nothing along their edges is of one even tone; {INSTEAD}")
         tolerance = np.maximum(DEVIATIONS * deviation, CONTRAST * contrast)
         median = float(np.median(edge_spreads[plain]))
         off = 1.4826 * float(np.median(np.abs(edge_spreads[plain] - median)))
@@ -73,17 +79,13 @@ class PlainBackground:
 
     def _check(self, found: list[tuple[Blocks, float]]) -> None:
         shares = np.array([blocks.mean() for blocks, _ in found])
-        where = "`where.background` (=plain)"
         if np.median(shares) < SMALLEST_SHARE:
-            raise UsageError(
-                f"{where}: the good pictures show none: along their edges nothing is of one even tone "
-                "and hangs together; draw what counts (`where.polygons`), or leave the key out"
-            )
+            raise UsageError(f"{NONE_FOUND}what is plain along their edges does not hang together; {INSTEAD}")
         alike = float(np.median([share for _, share in found]))
         if np.median(shares) > LARGEST_SHARE or alike > ALIKE:
             raise UsageError(
-                f"{where}: the part cannot be told from its background by tone, {max(alike, shares.max()):.0%} of the "
-                "picture looks like it; draw what counts (`where.polygons`), or leave the key out"
+                f"`where.background` (=plain): the part cannot be told from its background by tone, "
+                f"{max(alike, float(shares.max())):.0%} of it looks the same; {INSTEAD}"
             )
 
 

@@ -8,19 +8,20 @@ from flawmap.tiling.plain_background import PlainBackground
 from flawmap.tiling.registration.drawn_map import laid_on
 from flawmap.tiling.registration.register import Registration
 from flawmap.tiling.shrink import shrunk_size
+from flawmap.training.config import ImageSettings
 from flawmap.training.counted import Counted
 from flawmap.training.good_images import GoodImages
 
 
 def count(
-    train: GoodImages, held_out: GoodImages, where: WhereToLook, longest_side: int | None
+    train: GoodImages, held_out: GoodImages, where: WhereToLook, settings: ImageSettings
 ) -> tuple[GoodImages, GoodImages]:
     """`train` and `held_out`, aligned already where they are, with what counts of them; as they are where all does.
 
     UsageError: an image of another size than the map of `where`, a picture it was drawn on that does not show the
     product, no plain background where there should be one.
     """
-    look_map = None if where.look_map is None else _fitting_map(where, [train, held_out], longest_side)
+    look_map = None if where.look_map is None else _fitting_map(where, [train, held_out], settings)
     background = None
     if where.plain_background:
         background = PlainBackground.measure(train.image(index) for index in range(len(train.paths)))
@@ -35,19 +36,19 @@ def count(
     return counted[0], counted[1]
 
 
-def _fitting_map(where: WhereToLook, parts: list[GoodImages], longest_side: int | None) -> LookMap:
+def _fitting_map(where: WhereToLook, parts: list[GoodImages], settings: ImageSettings) -> LookMap:
     """The map in the plane of the reference, or of all images; UsageError for one of another size."""
     assert where.look_map is not None
     height, width = where.look_map.shape
-    expected = shrunk_size((height, width), longest_side)
+    expected = shrunk_size((height, width), settings.longest_side)
     for images in parts:
         for path, size in zip(images.paths, images.sizes, strict=True):
             if size != expected:
                 raise UsageError(
                     f"where to look was drawn on a picture of {width}x{height} px, {path} has {size[1]}x{size[0]} px"
                 )
-    look_map = where.look_map.shrunk(longest_side)
+    look_map = where.look_map.shrunk(settings.longest_side)
     reference = parts[0].reference
     if reference is None or where.drawn_on is None:
         return look_map
-    return laid_on(Registration(reference.image), look_map, where.drawn_on, longest_side)
+    return laid_on(Registration(reference.image), look_map, where.drawn_on, settings.reading, settings.longest_side)

@@ -135,7 +135,7 @@ def _prepare(paths: list[Path], config: TrainConfig, report: Report, where: Wher
     border = 0 if isinstance(network, BottleneckAutoencoder) else config.tile.border
     images, held_out = read_split(split, config, multiple=network.stride, border=border, report=report, where=where)
     images, held_out = align(images, held_out, config, report)
-    images, held_out = count(images, held_out, where, config.image.longest_side)
+    images, held_out = count(images, held_out, where, config.image)
     if config.network.kind == "repair":
         normalisation = measure_normalisation(images)
     else:  # an autoencoder's last layer gives 0..1

@@ -40,7 +40,7 @@ def train_classical(
     stride = stride_of(config)
     checked_overlap(config)
     images, held_out = read_split(split, config, multiple=stride, border=config.tile.border, report=report, where=where)
-    images, held_out = count(images, held_out, where, config.image.longest_side)
+    images, held_out = count(images, held_out, where, config.image)
     normalisation = measure_normalisation(images)
     report(0.3, f"fitting {config.network.kind}")
     if config.network.kind == "hog":
