@@ -96,6 +96,7 @@ class AlignmentInfo(BaseModel):
 
     height: int = Field(ge=1)  # px of the reference, and of every image
     width: int = Field(ge=1)
+    slack: int = Field(default=0, ge=0)  # px by which parts of the layout may lie beside their place
 
 
 class WhereInfo(BaseModel):

@@ -136,4 +136,4 @@ def _alignment(checkpoint: Checkpoint) -> AlignmentInfo | None:
     if checkpoint.reference is None:
         return None
     height, width = checkpoint.reference.shape
-    return AlignmentInfo(height=height, width=width)
+    return AlignmentInfo(height=height, width=width, slack=checkpoint.config.alignment_slack)

@@ -1,5 +1,6 @@
 """Registers each image of an aligned product onto its reference, and shows the reference as that image would see it."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Aligner:
             )
         self.reference = ContextMap(context)
         self.registration = Registration(self.reference.image)
+        self.slack = 0 if alignment is None else alignment.slack
 
     def align(self, image: Image) -> tuple[Pose, Image]:
         """(where the product lies in `image` [H, W] or [H, W, C], the context as the image sees it [H, W, C + 1]).
@@ -40,4 +42,5 @@ class Aligner:
         ImageError, with the reason, for an image that cannot be registered.
         """
         pose = self.registration.register(image)
-        return pose, self.reference.seen_by(pose.to_reference)
+        context, local = self.reference.laid_on(image, pose.to_reference, self.slack)
+        return replace(pose, displaced=local.largest), context

@@ -162,7 +162,13 @@ def _alignment_record(inspection: Outcome) -> AlignmentRecord | None:
     pose = inspection.pose
     if pose is None:
         return None
-    return AlignmentRecord(shift_x_px=pose.dx, shift_y_px=pose.dy, angle_degrees=pose.angle, quality=pose.quality)
+    return AlignmentRecord(
+        shift_x_px=pose.dx,
+        shift_y_px=pose.dy,
+        angle_degrees=pose.angle,
+        quality=pose.quality,
+        displaced_px=pose.displaced,
+    )
 
 
 def _pixel_size_record(inspection: Outcome) -> PixelSizeRecord | None:

@@ -94,6 +94,7 @@ class AlignmentRecord(BaseModel):
     shift_y_px: float  # down
     angle_degrees: float  # counter-clockwise
     quality: float  # 0..1, likeness of image and reference
+    displaced_px: float = 0.0  # how far some part of the layout lies beside that at most: a sheet that is stretched
 
 
 class ImageRecord(BaseModel):

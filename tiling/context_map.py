@@ -5,7 +5,7 @@ context beside the image, so that it knows what a tile alone cannot tell: a hole
 should not be there, an edge that every part cuts a little differently.
 
 Two planes: px of the image, and px of the reference. `to_reference` is the matrix float64 [2, 3] that takes (x, y, 1)
-of the image to (x, y) of the reference.
+of the image to (x, y) of the reference; `local` says where in the image the layout lies a few px beside that.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.grid import reflected
+from flawmap.tiling.grid import Box, reflected
+from flawmap.tiling.registration.local import LocalShifts, measure_local_shifts, warp_displaced
 
 SPREAD_STEPS = 8.0  # codes a grey level: integer images keep spreads of up to 31.9 of 255 grey levels in 8 bits
 CHANNELS_AT_ONCE = 4  # that OpenCV warps
@@ -49,11 +50,29 @@ class ContextMap:
         height, width = self.pixels.shape[:2]
         return height, width
 
+    def laid_on(self, image: Image, to_reference: Matrix, reach: int) -> tuple[Image, LocalShifts]:
+        """(the context as `image` shows it, [H, W, C + 1]; what the pose left over, looked for within `reach` px)."""
+        seen = self.seen_by(to_reference)
+        channels = seen[..., :-1]
+        laid = np.ascontiguousarray(channels[..., 0] if channels.shape[2] == 1 else channels)
+        local = measure_local_shifts(laid, image, reach)
+        self._displace(seen, 0, 0, to_reference, local)
+        return seen, local
+
     def seen_by(self, to_reference: Matrix) -> Image:
-        """The context as an image of the reference's size shows it, [H, W, C + 1]."""
+        """The context as an image of the reference's size shows it by its pose alone, [H, W, C + 1]."""
         return self._warp(to_reference, 0, 0, *self.shape)
 
-    def tile(self, to_reference: Matrix, border: int, y: int, x: int, height: int, width: int) -> Image:
+    def tile(
+        self,
+        to_reference: Matrix,
+        border: int,
+        y: int,
+        x: int,
+        height: int,
+        width: int,
+        local: LocalShifts | None = None,
+    ) -> Image:
         """`height` x `width` px of the context from (`y`, `x`) on, in an image with `border` px reflected around it.
 
         As `TileGrid.pad` would show them, but only these px are computed: [height, width, C + 1].
@@ -62,11 +81,21 @@ class ContextMap:
         columns = reflected(np.arange(x - border, x - border + width), self.shape[1])
         y0, x0 = int(rows.min()), int(columns.min())
         part = self._warp(to_reference, y0, x0, int(rows.max()) + 1 - y0, int(columns.max()) + 1 - x0)
+        if local:
+            self._displace(part, y0, x0, to_reference, local)
         if part.shape[:2] == (height, width) and rows[0] == y0 and columns[0] == x0:
             return part
         return np.asarray(part[np.ix_(rows - y0, columns - x0)])
 
-    def _warp(self, to_reference: Matrix, y: int, x: int, height: int, width: int) -> Image:
+    def _displace(self, seen: Image, y: int, x: int, to_reference: Matrix, local: LocalShifts) -> None:
+        """Corrects `seen`, the context from pixel (`y`, `x`) of the image on, by what the pose left over."""
+
+        def warp(box: Box, dy: float, dx: float) -> Image:
+            return self._warp(to_reference, box.y0 + dy, box.x0 + dx, box.y1 - box.y0, box.x1 - box.x0)
+
+        warp_displaced(seen, y, x, local, warp)
+
+    def _warp(self, to_reference: Matrix, y: float, x: float, height: int, width: int) -> Image:
         matrix = to_reference.copy()
         matrix[:, 2] += to_reference[:, :2] @ (x, y)
         parts = [

@@ -5,7 +5,7 @@ each tile: see `flawmap.tiling.context_map`.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.registration.aligned import looks_aligned
+from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.registration.reference import FEWEST_IMAGES, build_reference
 from flawmap.tiling.registration.register import Registration
 from flawmap.training.config import TrainConfig
@@ -37,14 +38,25 @@ def align(
         train.paths,
         _reader(train),
         lambda done, total: report(0.0, f"registering good images onto one another, {done} of {total}"),
+        reach=config.alignment_slack,
     )
     reference = ContextMap.of(built.image, built.spread)
     registration = Registration(built.image)
     poses = [registration.register(held_out.image(i), path) for i, path in enumerate(held_out.paths)]
-    return (
-        replace(train, reference=reference, to_reference=[pose.to_reference for pose in built.poses]),
-        replace(held_out, reference=reference, to_reference=[pose.to_reference for pose in poses]),
-    )
+    return _laid(train, reference, built.poses, config), _laid(held_out, reference, poses, config)
+
+
+def _laid(images: GoodImages, reference: ContextMap, poses: Sequence[Pose], config: TrainConfig) -> GoodImages:
+    """`images` with their places in `reference`."""
+    to_reference = [pose.to_reference for pose in poses]
+    local = [
+        reference.laid_on(images.image(index), matrix, config.alignment_slack)[1]
+        for index, matrix in enumerate(to_reference)
+    ]
+    displaced = max(each.largest for each in local)
+    if displaced:
+        LOG.info("parts of the layout lie up to %.1f px beside their place in good images", displaced)
+    return replace(images, reference=reference, to_reference=to_reference, local=local)
 
 
 def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig) -> bool:

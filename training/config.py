@@ -103,6 +103,7 @@ class TrainConfig(_Section):
 
     product: str = "product"
     alignment: bool | Literal["auto"] = "auto"
+    alignment_slack: int = Field(default=12, ge=0, le=64)
     image: ImageSettings = ImageSettings()
     tile: TileSettings = TileSettings()
     network: NetworkSettings = NetworkSettings()

@@ -13,6 +13,7 @@ from flawmap.tiling.context_map import ContextMap, Matrix
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import describe
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
+from flawmap.tiling.registration.local import LocalShifts
 from flawmap.training.counted import Counted
 from flawmap.training.padded_pictures import Geometry, PaddedPicture, read_padded
 
@@ -42,8 +43,9 @@ class GoodImages:
 
     Of pictures too large to be held as a whole there are windows, each an image of its own, without padding where it
     is not the picture's end (see `flawmap.training.padded_pictures`): `paths` then names a picture once a window, and
-    `sizes` are the picture's. Of an aligned product, `reference` is what it shows at each place and `to_reference`
-    holds a matrix for each image. `counted` tells which pixels count, where not all of them do.
+    `sizes` are the picture's. Of an aligned product, `reference` is what it shows at each place; `to_reference`
+    holds a matrix for each image, and `local` what that leaves over. `counted` tells which pixels count, where not all
+    of them do.
     """
 
     paths: list[Path]
@@ -55,6 +57,7 @@ class GoodImages:
     in_windows: bool = False  # whether there are any such
     reference: ContextMap | None = None
     to_reference: list[Matrix] = field(default_factory=list)
+    local: list[LocalShifts] = field(default_factory=list)
     bits: int | None = None  # significant ones of uint16, where a setting or the files say them
     counted: Counted | None = None
 
@@ -94,7 +97,7 @@ class GoodImages:
             return None
         matrix = self.to_reference[index].copy()
         matrix[:, 2] += shift
-        return self.reference.tile(matrix, self.border, y, x, height, width)
+        return self.reference.tile(matrix, self.border, y, x, height, width, self.local[index])
 
     @property
     def full_scale(self) -> float:

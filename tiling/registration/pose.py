@@ -20,6 +20,7 @@ class Pose:
     `dy`, `dx`: where the part lies, in px down and to the right of where it lies in the reference, measured at the
     picture's centre. `angle`: degrees, counter-clockwise as the picture is seen. `height`, `width`: of both pictures.
     `quality`: 0 to 1, how much the image looks like the reference once it is laid on it (`Registration.register`).
+    `displaced`: px by which some part of the layout lies beside that at most, where it was looked for (`LocalShifts`).
     """
 
     dy: float
@@ -28,6 +29,7 @@ class Pose:
     height: int
     width: int
     quality: float = 1.0
+    displaced: float = 0.0
 
     @property
     def centre(self) -> tuple[float, float]:

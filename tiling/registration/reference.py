@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.registration.local import LocalShifts, measure_local_shifts, warp_displaced
 from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.registration.register import Registration
 from flawmap.tiling.registration.trimmed import fewest_known, trimmed_statistics
-from flawmap.tiling.registration.warp import columns_in_reference, warp_to_reference
+from flawmap.tiling.registration.warp import columns_in_reference, warp_box, warp_to_reference
 
 Image = NDArray[Any]
 
@@ -47,20 +49,23 @@ def build_reference(
     paths: Sequence[Path | str],
     read: Callable[[Any], Image] = read_image,
     report: Callable[[int, int], None] | None = None,
+    *,
+    reach: int = 0,
 ) -> ReferencePicture:
     """Registers good images onto the first, averages them, registers them onto the average and averages again.
 
     `paths` are given to `read` one by one, several times each; no more than 400 MB of aligned images and two float32
     planes are held. The reference lies as the images do in the middle (median shift and angle). A defect or a missing
-    label in one image (in up to an eighth of them) leaves no ghost. `report(done, total)` is called after every image
-    read. Raises UsageError for fewer than 5 images and ImageError for one that does not show the layout of the first.
+    label in one image (in up to an eighth of them) leaves no ghost. Parts of the layout that lie up to `reach` px off
+    their place in an image are brought there first. `report(done, total)` is called after every image read. Raises
+    UsageError for fewer than 5 images and ImageError for one that does not show the layout of the first.
     """
     if len(paths) < FEWEST_IMAGES:
         raise UsageError(f"a reference needs at least {FEWEST_IMAGES} good images, not {len(paths)}")
     first = read(paths[0])
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_AVERAGED)).round().astype(int)).tolist()
     bands = _bands(first, len(chosen))
-    total, done = 2 * len(paths) + 2 * len(chosen) * len(bands), 0
+    total, done = 2 * len(paths) + (2 * len(bands) + (reach > 0)) * len(chosen), 0
 
     def read_next(number: int) -> Image:
         nonlocal done
@@ -75,10 +80,14 @@ def build_reference(
         return [registration.register(read_next(number), paths[number]) for number in range(len(paths))]
 
     poses = _centred(registered(first))
-    image, spread, counts = _averaged(first, [poses[n] for n in chosen], bands, lambda k: read_next(chosen[k]))
-    del spread, counts
+
+    def averaged(local: list[LocalShifts] | None = None) -> tuple[Image, NDArray[np.float32], NDArray[np.uint8]]:
+        return _averaged(first, [poses[n] for n in chosen], bands, lambda k: read_next(chosen[k]), local)
+
+    image = averaged()[0]
     poses = registered(image)
-    image, spread, counts = _averaged(first, [poses[n] for n in chosen], bands, lambda k: read_next(chosen[k]))
+    local = [_displaced(image, read_next(n), poses[n], reach) for n in chosen] if reach else None
+    image, spread, counts = averaged(local)
     return ReferencePicture(image, spread, counts >= fewest_known(len(chosen)), tuple(poses), len(chosen))
 
 
@@ -99,8 +108,17 @@ def _centred(poses: list[Pose]) -> list[Pose]:
     return [pose.after(middle) for pose in poses]
 
 
+def _displaced(reference: Image, image: Image, pose: Pose, reach: int) -> LocalShifts:
+    """By how much the reference lies beside `image`, which is laid on it: in the reference's plane."""
+    return measure_local_shifts(warp_to_reference(image, pose), reference, reach)
+
+
 def _averaged(
-    like: Image, poses: list[Pose], bands: list[tuple[int, int]], read: Callable[[int], Image]
+    like: Image,
+    poses: list[Pose],
+    bands: list[tuple[int, int]],
+    read: Callable[[int], Image],
+    local: list[LocalShifts] | None = None,
 ) -> tuple[Image, NDArray[np.float32], NDArray[np.uint8]]:
     """Trimmed mean (as `like`), standard deviation [H, W] float32 and number of images [H, W] with data."""
     height, width = like.shape[:2]
@@ -111,7 +129,12 @@ def _averaged(
         columns = np.empty((2, len(poses), band[1] - band[0]), np.int64)
         for number, pose in enumerate(poses):
             # Cubic: what is averaged must not be blurred, or every edge of a sharp image would differ from it.
-            stack[number] = warp_to_reference(read(number), pose, band, cubic=True)
+            image = read(number)
+            stack[number] = warp_to_reference(image, pose, band, cubic=True)
+            if local:
+                warp_displaced(
+                    stack[number], band[0], 0, local[number], partial(warp_box, image, pose.to_image, cubic=True)
+                )
             columns[:, number] = columns_in_reference(pose, band)
         rows = np.s_[band[0] : band[1]]
         trimmed_statistics(stack, columns[0], columns[1], mean[rows], variance[rows], counts[rows])

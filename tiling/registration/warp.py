@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.tiling.grid import Box
 from flawmap.tiling.registration.pose import Matrix, Pose
 from flawmap.tiling.shrink import CHANNELS_AT_ONCE, in_parts
 
@@ -34,6 +35,23 @@ def warp_to_reference(image: Picture, pose: Pose, rows: Rows | None = None, *, c
     return _warp(image, pose.to_image, rows, cubic)
 
 
+def warp_box(
+    picture: Picture, source: Matrix, box: Box, dy: float = 0.0, dx: float = 0.0, *, cubic: bool = False
+) -> Picture:
+    """The pixels of `box`, (dy, dx) px beside their place: `source` says where in `picture` each of them lies."""
+    matrix = source.copy()
+    matrix[:, 2] += source[:, :2] @ (box.x0 + dx, box.y0 + dy)
+    flags = (cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
+    size = box.x1 - box.x0, box.y1 - box.y0
+
+    def warped(channels: Picture) -> Picture:
+        return cv2.warpAffine(channels, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+
+    if picture.ndim == 2 or picture.shape[2] <= CHANNELS_AT_ONCE:
+        return warped(picture)
+    return np.concatenate([warped(part) for part in in_parts(picture)], axis=2)
+
+
 def covered_in_image(pose: Pose, rows: Rows | None = None) -> NDArray[np.bool_]:
     """[y1 - y0, W] bool: the image's pixels that lie within the reference; the others were reflected."""
     return _filled(*_columns(pose.to_reference, pose, rows), pose.width)
@@ -53,16 +71,7 @@ def _warp(picture: Picture, source: Matrix, rows: Rows | None, cubic: bool) -> P
     """`source`: where in `picture` each pixel of the result comes from."""
     height, width = picture.shape[:2]
     y0, y1 = rows if rows is not None else (0, height)
-    matrix = source.copy()
-    matrix[:, 2] += y0 * matrix[:, 1]
-    flags = (cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR) | cv2.WARP_INVERSE_MAP
-
-    def warped(channels: Picture) -> Picture:
-        return cv2.warpAffine(channels, matrix, (width, y1 - y0), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-
-    if picture.ndim == 2 or picture.shape[2] <= CHANNELS_AT_ONCE:
-        return warped(picture)
-    return np.concatenate([warped(part) for part in in_parts(picture)], axis=2)
+    return warp_box(picture, source, Box(y0, 0, y1, width), cubic=cubic)
 
 
 def _columns(source: Matrix, pose: Pose, rows: Rows | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,0 +1,159 @@
+"""What a shift and a turn leave over: sheets stretch, boards are made of panels, parts of a layout lie a few px off.
+
+After registration the reference is laid on the image and compared with it in large blocks. Where a block differs more
+than most, it is looked for in its surroundings; what is found there is a candidate for the small blocks around, each of
+which takes the one that fits it best. Displacements come from blocks of `LARGE` px only: a defect is too small to move
+one, and cannot be explained away by a displacement of its own.
+
+Large blocks are matched by normalised cross-correlation (Lewis, "Fast normalized cross-correlation", 1995) at half
+size, then to a fraction of a px by a parabola through the differences.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.tiling.grid import Box
+from flawmap.tiling.registration.levels import Grey, grey
+
+Image = NDArray[Any]
+
+SMALL = 32  # px: blocks that have a displacement each
+MARGIN = 16  # px around a small block that are compared too
+LARGE = 160  # px: blocks that displacements are found with
+SUSPECT = 1.3  # times the median difference of all large blocks, and a block is looked for elsewhere
+NEAR = 2  # px around the place found at half size that are searched at full size
+LIKENESS = 0.7  # correlation at the place found, at least
+GAIN = 0.8  # of the difference that a small block shows at its own place may be left elsewhere, at most
+ALIKE = 0.7  # px: displacements nearer to each other than this are one
+
+
+@dataclass(frozen=True)
+class LocalShifts:
+    """Displacements beside a pose, a block of `SMALL` px each; (0, 0) where the pose fits.
+
+    `shifts`: float32 [rows, columns, 2], px (dy, dx). What the pose lays at pixel (y, x) of a block is, in truth, what
+    it lays at (y + dy, x + dx).
+    """
+
+    shifts: NDArray[np.float32]
+
+    def __bool__(self) -> bool:
+        return bool(self.shifts.any())
+
+    @property
+    def largest(self) -> float:
+        """px."""
+        return float(np.hypot(*np.moveaxis(self.shifts, 2, 0)).max(initial=0.0))
+
+    def within(self, y0: int, x0: int, y1: int, x1: int) -> Iterator[tuple[Box, float, float]]:
+        """(box, dy, dx) of every displaced block, as far as it lies within the box given; px of the image."""
+        first_row, first_column = y0 // SMALL, x0 // SMALL
+        part = self.shifts[first_row : -(-y1 // SMALL), first_column : -(-x1 // SMALL)]
+        for row, column in np.argwhere(part.any(axis=2)).tolist():
+            top, left = (row + first_row) * SMALL, (column + first_column) * SMALL
+            box = Box(max(top, y0), max(left, x0), min(top + SMALL, y1), min(left + SMALL, x1))
+            yield box, float(part[row, column, 0]), float(part[row, column, 1])
+
+
+def measure_local_shifts(laid: Image, image: Image, reach: int) -> LocalShifts:
+    """By how much `image` lies beside `laid`, the reference as the pose lays it on the image.
+
+    Both [H, W] or [H, W, C] of one dtype. `reach`: px along both axes, the farthest that is looked; 0 finds nothing.
+    """
+    height, width = image.shape[:2]
+    n_small = -(-height // SMALL), -(-width // SMALL)
+    shifts = np.zeros((*n_small, 2), np.float32)
+    if reach and min(height, width) >= LARGE + 2 * reach:
+        for (row, column), candidates in _candidates(laid, image, reach).items():
+            shifts[row, column] = _best(laid, image, row, column, candidates)
+    return LocalShifts(shifts)
+
+
+def warp_displaced(out: Image, y: int, x: int, local: LocalShifts, warp: Callable[[Box, float, float], Image]) -> None:
+    """Overwrites the displaced blocks of `out`, a picture's pixels from (`y`, `x`) on, with `warp(box, dy, dx)`."""
+    for box, dy, dx in local.within(y, x, y + out.shape[0], x + out.shape[1]):
+        out[box.y0 - y : box.y1 - y, box.x0 - x : box.x1 - x] = warp(box, dy, dx)
+
+
+Shift = tuple[float, float]
+
+
+def _candidates(laid: Image, image: Image, reach: int) -> dict[tuple[int, int], list[Shift]]:
+    """For every small block near a displaced large one: the displacements found around it."""
+    height, width = image.shape[:2]
+    ys, xs = (np.unique(np.append(np.arange(0, n - LARGE, LARGE), n - LARGE)).tolist() for n in (height, width))
+    differences = np.array([[_difference(laid, image, y, x, LARGE) for x in xs] for y in ys])
+    suspect = differences > SUSPECT * float(np.median(differences))
+    found: dict[tuple[int, int], list[Shift]] = {}
+    for row, column in np.argwhere(suspect).tolist():
+        y, x = ys[row], xs[column]
+        shift = _displacement(laid, image, y, x, reach)
+        if shift is None:
+            continue
+        for small_y in range(max(0, y - LARGE) // SMALL, -(-min(height, y + 2 * LARGE) // SMALL)):
+            for small_x in range(max(0, x - LARGE) // SMALL, -(-min(width, x + 2 * LARGE) // SMALL)):
+                here = found.setdefault((small_y, small_x), [])
+                if all(max(abs(shift[0] - dy), abs(shift[1] - dx)) > ALIKE for dy, dx in here):
+                    here.append(shift)
+    return found
+
+
+def _displacement(laid: Image, image: Image, y: int, x: int, reach: int) -> Shift | None:
+    """Where the large block of `image` at (y, x) is found in `laid`, beside its place; None where it is not."""
+    height, width = image.shape[:2]
+    top, left = max(0, y - reach), max(0, x - reach)
+    window = laid[top : min(height, y + LARGE + reach), left : min(width, x + LARGE + reach)]
+    block, window = grey(image[y : y + LARGE, x : x + LARGE]), grey(window)
+    if float(np.ptp(block)) == 0:
+        return None
+    alike = cv2.matchTemplate(_half(window), _half(block), cv2.TM_CCOEFF_NORMED)
+    best_y, best_x = np.unravel_index(int(alike.argmax()), alike.shape)
+    if alike[best_y, best_x] < LIKENESS:
+        return None
+    y1, x1 = (max(0, 2 * int(n) - NEAR) for n in (best_y, best_x))
+    near = window[y1 : y1 + LARGE + 2 * NEAR, x1 : x1 + LARGE + 2 * NEAR]
+    squares = cv2.matchTemplate(near, block, cv2.TM_SQDIFF)
+    step_y, step_x = (int(n) for n in np.unravel_index(int(squares.argmin()), squares.shape))
+    dy = y1 + step_y + top - y + _vertex(squares[:, step_x], step_y)
+    dx = x1 + step_x + left - x + _vertex(squares[step_y], step_x)
+    return dy, dx
+
+
+def _best(laid: Image, image: Image, row: int, column: int, candidates: list[Shift]) -> Shift:
+    """The candidate that explains the small block best; none where none explains it much better than the pose."""
+    y, x = row * SMALL, column * SMALL
+    left = {shift: _difference(laid, image, y, x, SMALL, MARGIN, shift) for shift in candidates}
+    best = min(left, key=lambda shift: (left[shift], shift))
+    return best if left[best] < GAIN * _difference(laid, image, y, x, SMALL, MARGIN) else (0.0, 0.0)
+
+
+def _difference(
+    laid: Image, image: Image, y: int, x: int, side: int, margin: int = 0, shift: Shift = (0.0, 0.0)
+) -> float:
+    """Mean absolute difference of a block and its margin, `laid` displaced by whole px; as far as both reach."""
+    height, width = image.shape[:2]
+    dy, dx = round(shift[0]), round(shift[1])
+    y0, x0 = max(0, y - margin, -dy), max(0, x - margin, -dx)
+    y1, x1 = min(height, height - dy, y + side + margin), min(width, width - dx, x + side + margin)
+    if y0 >= y1 or x0 >= x1:
+        return np.inf
+    apart = cv2.absdiff(image[y0:y1, x0:x1], laid[y0 + dy : y1 + dy, x0 + dx : x1 + dx])
+    return float(np.mean(cv2.mean(apart)[: 1 if apart.ndim == 2 else apart.shape[2]]))
+
+
+def _half(picture: Grey) -> Grey:
+    return np.asarray(cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _vertex(squares: NDArray[np.float32], at: int) -> float:
+    """Where the parabola through three neighbours has its lowest point, px from `at`; 0 at the end of the row."""
+    if not 0 < at < len(squares) - 1:
+        return 0.0
+    before, here, after = (float(v) for v in squares[at - 1 : at + 2])
+    curve = before - 2 * here + after
+    return float(np.clip((before - after) / (2 * curve), -0.5, 0.5)) if curve > 0 else 0.0
