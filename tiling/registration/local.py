@@ -117,7 +117,7 @@ def _displacement(laid: Image, image: Image, y: int, x: int, reach: int) -> Shif
         return None
     y1, x1 = (max(0, 2 * int(n) - NEAR) for n in (best_y, best_x))
     near = window[y1 : y1 + LARGE + 2 * NEAR, x1 : x1 + LARGE + 2 * NEAR]
-    squares = cv2.matchTemplate(near, block, cv2.TM_SQDIFF)
+    squares: Grey = np.asarray(cv2.matchTemplate(near, block, cv2.TM_SQDIFF), np.float32)
     step_y, step_x = (int(n) for n in np.unravel_index(int(squares.argmin()), squares.shape))
     dy = y1 + step_y + top - y + _vertex(squares[:, step_x], step_y)
     dx = x1 + step_x + left - x + _vertex(squares[step_y], step_x)
