@@ -3,7 +3,7 @@
     python -m benchmarks.strips my_product.bundle                      # 8192x60000, takes minutes
     python -m benchmarks.strips my_product.bundle --height 6000 --compression zlib
 
-The bundle: for mono images of 8 bits. The strip is ground metal with a dot every few thousand rows and one scratch
+The bundle: for mono images of 8 bits. The strip is ground metal with a dot every 3000 rows and one scratch
 that goes through joins; it is written to a temporary folder, and so is the run.
 """
 
@@ -28,15 +28,16 @@ SCRATCH_ROWS = 12_000  # the scratch is as long, if the strip is
 FLAWMAP = Path(sys.executable).with_name("flawmap")
 
 
-def strip_rows(height: int, width: int) -> Iterator[NDArray[np.uint8]]:
-    """The strip, ROWS_PER_STRIP rows at a time."""
+def strip_rows(height: int, width: int, *, scratch: bool = True) -> Iterator[NDArray[np.uint8]]:
+    """The strip, ROWS_PER_STRIP rows at a time; without `scratch` a good one."""
     product = Product("metal", (BLOCK, width))
-    scratch = height // 3, min(height // 3 + SCRATCH_ROWS, height)
-    for number, top in enumerate(range(0, height, BLOCK)):
-        block = product.good(number % 4)[: height - top]
-        if number % 2 == 0:
-            block[len(block) // 2 :][:5, width // 3 :][:, :5] = 255
-        block[max(0, scratch[0] - top) : max(0, scratch[1] - top), width // 2 : width // 2 + 3] = 20
+    top, bottom = height // 3, min(height // 3 + SCRATCH_ROWS, height)
+    for number, y0 in enumerate(range(0, height, BLOCK)):
+        block = product.good(number % 4)[: height - y0]
+        if scratch:
+            block[max(0, top - y0) : max(0, bottom - y0), width // 2 : width // 2 + 3] = 20
+            middle = len(block) // 2
+            block[middle : middle + 5, width // 3 : width // 3 + 5] = 255
         for y in range(0, len(block), ROWS_PER_STRIP):
             yield block[y : y + ROWS_PER_STRIP]
 

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benchmarks.strips import strip_rows, write_strip
 from flawmap.export.bundle_writer import write_bundle
 from flawmap.export.tile_size import choose_tile_size
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
@@ -47,6 +49,32 @@ def test_thirty_images_of_26_megapixels_take_no_more_memory_than_one(tmp_path: P
     assert info["counts"]["images"] == 30 and info["counts"]["ERROR"] == 0
     assert info["peak_memory_mib"] <= LIMIT_MIB
     assert {"decode", "cut", "score", "stitch", "regions", "write", "total"} <= set(info["milliseconds_median"])
+
+
+def test_a_strip_of_8192x60000_stays_within_2_gib(tmp_path: Path) -> None:
+    """The network of the default settings, weights at random; what it finds is for other tests."""
+    height, width = 60_000, 8192
+    size = choose_tile_size([(height, width)], overlap=200, stride=8, border=48)
+    checkpoint = write_untrained(tmp_path, load_config(None, [f"tile.size={size}"]), tile=256)
+    bundle = tmp_path / "strips.bundle"
+    write_bundle(checkpoint, bundle)
+    write_image(tmp_path / "good.tif", np.concatenate(list(strip_rows(3000, width, scratch=False))))
+    calibrate_bundle(bundle, [tmp_path / "good.tif"], 0.1)
+    (tmp_path / "good.tif").unlink()
+    write_strip(tmp_path / "strip.tif", height, width, compression=None)
+    run = tmp_path / "run"
+    done = subprocess.run(
+        [str(FLAWMAP), "inspect", str(tmp_path / "strip.tif"), "-m", str(bundle), "-o", str(run)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    info = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    record = json.loads((run / "regions" / "strip.tif.json").read_text(encoding="utf-8"))
+    print({"peak_memory_mib": info["peak_memory_mib"], "milliseconds": record["milliseconds"]})
+    assert (record["width"], record["height"]) == (width, height)
+    assert record["bands"] > 10
+    assert info["peak_memory_mib"] <= 2048
 
 
 def test_the_demo_ends_with_a_report(tmp_path: Path) -> None:
