@@ -10,7 +10,7 @@
 import hashlib
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -110,6 +110,20 @@ class WhereInfo(BaseModel):
     whole_tile_size: int = Field(ge=1)  # px; `TileInfo.size` if all of an image counted
 
 
+class FasterModel(BaseModel):
+    """The same network in fewer bits, for one device: kept only because it was shown to lose no detection."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: Literal["openvino", "cuda", "tensorrt"]
+    precision: Literal["bf16", "int8", "int8-bf16", "fp16"]
+    model: str  # file below the bundle, with forward slashes
+    golden_score: str  # what this model makes of the golden tiles
+    tolerance: float = Field(gt=0)  # of a golden score, absolute plus relative
+    calibration: Calibration  # on what this model gives
+    comparison: dict[str, Any]  # with the bundle's own model; see `flawmap.inspect.precision_comparison`
+
+
 class BundleInfo(BaseModel):
     """bundle.json."""
 
@@ -127,6 +141,7 @@ class BundleInfo(BaseModel):
     where: WhereInfo | None = None
     part: Part = Field(default_factory=Part)
     calibration: Calibration | None = None
+    faster: list[FasterModel] = Field(default_factory=list)  # at most one a device
     provenance: dict[str, Any] = Field(default_factory=dict)
 
     @property
@@ -159,6 +174,7 @@ class Bundle:
     folder: Path
     info: BundleInfo
     digest: str  # SHA-256 of SHA256SUMS, 64 hex digits: names the bundle and everything in it
+    running: FasterModel | None = None  # what runs instead of the bundle's own model; `info.calibration` is then its
 
     @property
     def is_classical(self) -> bool:
@@ -167,7 +183,23 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        return self.folder / model_name(self.info)
+        return self.folder / (model_name(self.info) if self.running is None else self.running.model)
+
+    @property
+    def golden_score_path(self) -> Path:
+        return self.folder / (GOLDEN_SCORE if self.running is None else self.running.golden_score)
+
+    def on(self, device: str) -> "Bundle":
+        """The bundle as it runs on `device`: with the faster model that it has for it, if it has one."""
+        for faster in self.info.faster:
+            if faster.device == device:
+                return self.with_model(faster)
+        return self
+
+    def with_model(self, faster: FasterModel) -> "Bundle":
+        """The bundle as it runs with `faster`."""
+        info = self.info.model_copy(update={"calibration": faster.calibration})
+        return replace(self, info=info, running=faster)
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -191,7 +223,8 @@ def read_bundle(folder: Path) -> Bundle:
         problems = "; ".join(f"`{'.'.join(map(str, e['loc']))}`: {e['msg']}" for e in error.errors())
         raise UsageError(f"{folder / INFO} does not describe a bundle: {problems}") from None
     aligned = (CONTEXT, GOLDEN_CONTEXT) if info.alignment else ()
-    for name in (model_name(info), *aligned, *((WHERE_MAP,) if info.where else ())):
+    where = (WHERE_MAP,) if info.where else ()
+    for name in (model_name(info), *aligned, *where, *sorted(_faster_files(info))):
         if name not in listed:
             raise UsageError(f"`bundle` (={folder}) is not complete: {SUMS} does not list {name}")
     return Bundle(folder, info, digest)
@@ -212,11 +245,25 @@ def write_info(folder: Path, info: BundleInfo) -> None:
     write_text(folder / INFO, _info_text(info))
 
 
-def update_bundle(folder: Path, *, part: Part | None = None, calibration: Calibration | None = None) -> None:
-    """Puts what is given into the bundle in `folder` and seals it again; UsageError for a bundle that is not sound."""
-    given = {"part": part, "calibration": calibration}
-    info = read_bundle(folder).info.model_copy(update={k: v for k, v in given.items() if v is not None})
-    rewrite_bundle(folder, info, {})
+def update_bundle(
+    folder: Path,
+    *,
+    part: Part | None = None,
+    calibration: Calibration | None = None,
+    faster: list[FasterModel] | None = None,
+) -> None:
+    """Puts what is given into the bundle in `folder` and seals it again; UsageError for a bundle that is not sound.
+
+    `faster` takes the place of what was there; files that it names no more are removed.
+    """
+    given = {"part": part, "calibration": calibration, "faster": faster}
+    before = read_bundle(folder).info
+    info = before.model_copy(update={k: v for k, v in given.items() if v is not None})
+    rewrite_bundle(folder, info, dict.fromkeys(_faster_files(before) - _faster_files(info)))
+
+
+def _faster_files(info: BundleInfo) -> set[str]:
+    return {name for faster in info.faster for name in (faster.model, faster.golden_score)}
 
 
 def rewrite_bundle(folder: Path, info: BundleInfo, files: dict[str, bytes | None]) -> None:

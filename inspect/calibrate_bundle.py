@@ -7,8 +7,8 @@ from flawmap.export.bundle import BundleInfo, read_bundle, update_bundle
 from flawmap.export.calibration_record import Calibration, check_false_alarms
 from flawmap.inspect.calibrate import OwnZone, Seen, calibrate_on
 from flawmap.inspect.pipeline import Image, Pipeline, check_image_kind
-from flawmap.inspect.progress import ShowProgress, silent
-from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.progress import ShowProgress, Step, silent
+from flawmap.inspect.scorers import as_it_runs, open_scorer
 from flawmap.inspect.strip_pipeline import StripPipeline
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
@@ -30,7 +30,7 @@ def calibrate_bundle(
     device: str = "auto",
     progress: ShowProgress = silent,
 ) -> Calibration:
-    """Writes a new calibration into the bundle and returns it.
+    """Writes a new calibration of what runs on `device` into the bundle and returns it.
 
     Raises:
         UsageError: no bundle, `false_alarms` outside its range, no plain background where there should be one, a zone
@@ -38,25 +38,35 @@ def calibrate_bundle(
             kind than the bundle's; nothing is skipped in silence. DeviceError: see `open_scorer`.
     """
     check_false_alarms(false_alarms)
-    bundle = read_bundle(bundle_dir)
-    pipeline = Pipeline(bundle, open_scorer(bundle, device))
+    bundle = as_it_runs(read_bundle(bundle_dir), device)
     pictures = pictures_of(paths, bundle.info.image.pages)
-    background = None
-    if bundle.info.part.where.background == "plain" and pictures:
-        background = _measure_background(bundle.info, pictures)
-        pipeline.looking.background = background
-    own = _zones_with_a_rate(bundle.info)
     with progress("calibrating", len(pictures)) as step:
-
-        def seen() -> Iterator[Seen]:
-            for path in pictures:
-                yield _seen(path, pipeline, own)
-                step(path.name)
-
-        calibration = calibrate_on(seen(), false_alarms, own)
-    calibration = calibration.model_copy(update={"counted": bundle.info.counted, "background": background})
-    update_bundle(bundle_dir, calibration=calibration)
+        calibration = measure_calibration(Pipeline(bundle, open_scorer(bundle, device)), pictures, false_alarms, step)
+    if bundle.running is None:
+        update_bundle(bundle_dir, calibration=calibration)
+    else:
+        again = bundle.running.model_copy(update={"calibration": calibration})
+        update_bundle(bundle_dir, faster=[again if f.device == again.device else f for f in bundle.info.faster])
     return calibration
+
+
+def measure_calibration(
+    pipeline: Pipeline, pictures: Sequence[Path], false_alarms: float, step: Step
+) -> Calibration:
+    """The calibration of `pipeline`'s bundle with its scorer; errors as in `calibrate_bundle`."""
+    info, background = pipeline.info, None
+    if info.part.where.background == "plain" and pictures:
+        background = _measure_background(info, pictures)
+        pipeline.looking.background = background
+    own = _zones_with_a_rate(info)
+
+    def seen() -> Iterator[Seen]:
+        for path in pictures:
+            yield _seen(path, pipeline, own)
+            step(path.name)
+
+    calibration = calibrate_on(seen(), false_alarms, own)
+    return calibration.model_copy(update={"counted": info.counted, "background": background})
 
 
 def _seen(path: Path, pipeline: Pipeline, own: Sequence[OwnZone]) -> Seen:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FALSE_ALARMS = 0.1  # false regions a good image
 POD_IMAGES = 6  # good images into which defects are injected
+COMPARED_IMAGES = 4  # the same, to compare a faster model with
 DEMO_MINUTES = 8.0
 DEMO_IMAGES = {"train_good": 10, "test_good": 4, "test_defect": 6}
 DEMO_FALSE_ALARMS = 0.05  # four good images: at the usual 0.1 one demo in three would show a false alarm, as it should
@@ -145,6 +146,43 @@ def export(
 ) -> None:
     """Writes a bundle again from a checkpoint, and calibrates it on the images that training held out."""
     _export(checkpoint, output, batch_size, "auto", _read_part(part))
+
+
+@app.command()
+def optimise(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to make faster.")],
+    good_dir: Annotated[Path, typer.Argument(help="Good images that training did not see.")],
+    device: Annotated[str, typer.Option(help="openvino, cuda or tensorrt.")] = "openvino",
+    precision: Annotated[
+        str | None, typer.Option(help="int8, int8-bf16 or bf16 on openvino, fp16 on a GPU.", show_default="int8, fp16")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Also look for the defects of this dataset in the MVTec AD layout.")
+    ] = None,
+    images: Annotated[int, typer.Option(min=1, help="Good images to inject defects into, at most.")] = COMPARED_IMAGES,
+) -> None:
+    """Adds a faster model to a bundle, and refuses where it would lose a detection."""
+    _need_training()
+    from flawmap.export.faster_model import write_faster_model
+    from flawmap.inspect.optimise_bundle import candidate_folder, check_precision, keep_if_as_good, tiles_as_scored
+    from flawmap.inspect.progress import progress
+    from flawmap.tiling.images import list_images
+
+    wanted = check_precision(device, precision)
+    paths = list_images(good_dir)
+    tiles = tiles_as_scored(bundle, paths)
+    with candidate_folder(bundle) as folder:
+        write_faster_model(bundle / "model.onnx", folder / "model.onnx", wanted, tiles)
+        kept = keep_if_as_good(
+            bundle, folder / "model.onnx", device, wanted, paths, truth=truth, images=images, progress=progress
+        )
+    figures = kept.comparison
+    print(
+        f"Bundle: {bundle}, {figures['injected_after']} of {figures['injected']} injected defects found on {device} "
+        f"{wanted}, {figures['injected_before']} before; false regions on {figures['good_images']} good images "
+        f"{figures['false_after']}, {figures['false_before']} before"
+    )
+    print("; ".join(f"{name}: {ms:g} ms a tile" for name, ms in figures["milliseconds_a_tile"].items()))
 
 
 @app.command()

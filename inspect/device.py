@@ -11,6 +11,7 @@ import importlib.util
 import os
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ DEVICES = ("auto", "cpu", "cuda", "openvino", "tensorrt")
 FALLBACKS = {"cpu": (), "cuda": ("cpu",), "tensorrt": ("cuda", "cpu")}
 # CUDA rounds to 10 bits (TF32) unless told otherwise: other scores than the ones that were calibrated.
 PROVIDER_OPTIONS = {"cuda": {"use_tf32": "0"}}
+
+# A graph of one node, y = x, made once with onnx.helper: what a provider must start to count as there.
+ONE_NODE_MODEL = bytes.fromhex(
+    "08083a390a100a017812017922084964656e7469747912036f6e655a0f0a0178120a0a08080112040a02"
+    "0801620f0a0179120a0a08080112040a02080142040a00100d"
+)
 
 # The line PC's console belongs to its operator: what goes wrong is raised, and onnxruntime says nothing beside it.
 onnxruntime.set_default_logger_severity(4)
@@ -77,6 +84,20 @@ def check_device(session: onnxruntime.InferenceSession, device: str) -> None:
             f"`--device` (={device}) is not available here: onnxruntime fell back to {got}, because {why_no_gpu()}; "
             "`flawmap doctor` tells more, and `--device auto` inspects on what is there"
         )
+
+
+@cache
+def starts(device: str) -> bool:
+    """Whether a model really runs on `device` here."""
+    if device not in available_devices():
+        return False
+    if device == "openvino":
+        return True
+    try:
+        check_device(onnxruntime.InferenceSession(ONE_NODE_MODEL, providers=providers_for(device)), device)
+    except Exception:  # whatever a driver or a missing library comes up with
+        return False
+    return True
 
 
 def preload_cuda() -> None:

@@ -15,6 +15,7 @@ import cv2
 import onnxruntime
 
 from flawmap.inspect import device
+from flawmap.inspect.device import ONE_NODE_MODEL
 from flawmap.inspect.machine import total_memory_gib, versions
 from flawmap.inspect.runtime import physical_cores
 from flawmap.tiling.region_kernels import scan_spans
@@ -25,12 +26,6 @@ OLDEST_PYTHON = (3, 11)
 ENOUGH_MEMORY_GIB = 2.0  # one 26-megapixel image takes 1.2 GiB in all
 ENOUGH_DISK_GIB = 2.0
 TRAINING_PACKAGES = ("torch", "pytorch_lightning", "albumentations", "onnx", "onnxscript")
-
-# A graph of one node, y = x, made once with onnx.helper: what a provider must start to count as there.
-ONE_NODE_MODEL = bytes.fromhex(
-    "08083a390a100a017812017922084964656e7469747912036f6e655a0f0a0178120a0a08080112040a02"
-    "0801620f0a0179120a0a08080112040a02080142040a00100d"
-)
 
 
 @dataclass(frozen=True)

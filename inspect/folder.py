@@ -64,7 +64,7 @@ def inspect_folder(
     """
     if workers < 1:
         raise UsageError(f"`--workers` (={workers}) must be at least 1")
-    plan = plan_run(paths, model, run_dir, false_alarms)
+    plan = plan_run(paths, model, run_dir, false_alarms, device)
     settings = {
         "paths": [str(path.resolve()) for path in map(Path, paths)],
         "device": device,

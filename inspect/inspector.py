@@ -19,7 +19,7 @@ from flawmap.export.bundle import read_bundle
 from flawmap.inspect.inspect_image import region_records
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.records import RegionRecord, Verdict
-from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.scorers import as_it_runs, open_scorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import read_image
@@ -56,7 +56,7 @@ class Inspector:
         Raises UsageError for a bundle that is not there, not sound or not calibrated, DeviceError for a device that is
         not here.
         """
-        sound = read_bundle(Path(bundle))
+        sound = as_it_runs(read_bundle(Path(bundle)), device)
         calibration = sound.info.calibration
         if calibration is None:
             raise UsageError(f"`bundle` (={bundle}) is not calibrated: run `flawmap calibrate` on good images first")

@@ -22,6 +22,16 @@ def versions() -> dict[str, str]:
     }
 
 
+def processor() -> str:
+    """What this machine's processor calls itself."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def peak_memory_mib() -> float | None:
     """The most resident memory this process has had, MiB; None where the platform does not tell.
 

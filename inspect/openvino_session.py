@@ -19,9 +19,10 @@ class OpenVinoSession:
     """Answers `run` as an onnxruntime session does. Not from several threads at once."""
 
     def __init__(self, model: Path, *, bf16: bool = False, threads: int | None = None) -> None:
-        """`model`: ONNX file. `bf16`: compute what is not 8 bits in bf16, where the processor can, instead of float32.
+        """`model`: ONNX file. `bf16`: compute what is not 8 bits in bf16 instead of float32.
 
-        DeviceError where OpenVINO is not installed, UsageError for a model that it cannot load.
+        DeviceError where OpenVINO is not installed or the processor has no `bf16`, UsageError for a model that it
+        cannot load.
         """
         try:
             import openvino
@@ -38,6 +39,8 @@ class OpenVinoSession:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
             core = openvino.Core()
+            if bf16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+                raise DeviceError("`--device` (=openvino): this processor has no bf16; inspect with `--device cpu`")
             compiled = core.compile_model(core.read_model(str(model)), "CPU", settings)
             self._request = compiled.create_infer_request()
         except RuntimeError as error:

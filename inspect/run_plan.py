@@ -13,7 +13,7 @@ from flawmap.inspect.machine import versions
 from flawmap.inspect.recipe.assignment import Assigned, assign
 from flawmap.inspect.recipe.recipe_file import Recipe, is_recipe, read_recipe
 from flawmap.inspect.records import ModelInfo, RecipeInfo, RunInfo
-from flawmap.inspect.scorers import Scorer, open_scorer
+from flawmap.inspect.scorers import Scorer, as_it_runs, open_scorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 
@@ -37,8 +37,11 @@ class PlannedModel:
     thresholds: Thresholds
 
 
-def plan_run(paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: float | None) -> RunPlan:
-    """`source` is a bundle or a recipe; `false_alarms` (expected on a good image) goes before what either says.
+def plan_run(
+    paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: float | None, device: str = "auto"
+) -> RunPlan:
+    """`source` is a bundle or a recipe; `false_alarms` (expected on a good image) goes before what either says;
+    on `device` a bundle may have a faster model, with a calibration of its own.
 
     Raises UsageError: paths, recipe, or a bundle that is not sound or not calibrated.
     """
@@ -48,24 +51,25 @@ def plan_run(paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: f
         images = [Assigned(entry) for entry in entries]
     else:
         images, ignored = assign(recipe, entries)
-    models = _models(source, recipe, false_alarms)
+    models = _models(source, recipe, false_alarms, device)
     return RunPlan(source, as_pictures(images, models), models, recipe, ignored)
 
 
-def plan_watch(source: Path, false_alarms: float | None) -> RunPlan:
+def plan_watch(source: Path, false_alarms: float | None, device: str = "auto") -> RunPlan:
     """The same before an image is known; UsageError: recipe, or a bundle that is not sound or not calibrated."""
     recipe = read_recipe(source) if is_recipe(source) else None
-    return RunPlan(source, [], _models(source, recipe, false_alarms), recipe, 0)
+    return RunPlan(source, [], _models(source, recipe, false_alarms, device), recipe, 0)
 
 
-def _models(source: Path, recipe: Recipe | None, false_alarms: float | None) -> list[PlannedModel]:
+def _models(source: Path, recipe: Recipe | None, false_alarms: float | None, device: str) -> list[PlannedModel]:
     if recipe is None:
-        return [_planned(source, false_alarms)]
+        return [_planned(source, false_alarms, device)]
     models = []
     for number, entry in enumerate(recipe.models):
         own = recipe.false_alarms_of(number)
         try:
-            models.append(_planned(source.parent / entry.bundle, own if false_alarms is None else false_alarms))
+            allowed = own if false_alarms is None else false_alarms
+            models.append(_planned(source.parent / entry.bundle, allowed, device))
         except UsageError as error:
             raise UsageError(f"`--model` (={source}): camera `{entry.camera}`: {error}") from None
     return models
@@ -83,8 +87,8 @@ def as_pictures(images: Iterable[Assigned], models: Sequence[PlannedModel]) -> l
     return found
 
 
-def _planned(bundle_dir: Path, false_alarms: float | None) -> PlannedModel:
-    bundle = read_bundle(bundle_dir)
+def _planned(bundle_dir: Path, false_alarms: float | None, device: str) -> PlannedModel:
+    bundle = as_it_runs(read_bundle(bundle_dir), device)
     calibration = bundle.info.calibration
     if calibration is None:
         raise UsageError(f"`bundle` (={bundle.folder}) is not calibrated: run `flawmap calibrate` on good images first")

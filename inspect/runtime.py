@@ -24,7 +24,8 @@ BATCH_SIZES = {"cpu": 1, "openvino": 1, "cuda": 8, "tensorrt": 8}  # one tile fi
 class TileScorer:
     """Scores batches of tiles; warmed up and self-tested when the constructor returns.
 
-    `device` is what really runs ("cpu", "cuda", "openvino", "tensorrt"); `device_note` says why `auto` left a GPU out.
+    `device` is what really runs ("cpu", "cuda", "openvino", "tensorrt", and the precision of a faster model: "openvino
+    int8"); `device_note` says why `auto` left a GPU out. `golden_scores`: what it made of the bundle's golden tiles.
     `batch_size` tiles of [tile_size, tile_size] or [tile_size, tile_size, 3] go in at a time: other shapes would make a
     GPU tune its kernels again.
     """
@@ -45,9 +46,13 @@ class TileScorer:
         """
         if threads is not None and threads < 1:
             raise UsageError(f"`threads` (={threads}) must be at least 1")
+        faster = bundle.running
+        if faster is not None:
+            device = faster.device
         if device == "openvino":
             self.device, self.device_note = device, ""
-            self._session: Any = OpenVinoSession(bundle.model_path, threads=threads)
+            bf16 = faster is not None and faster.precision.endswith("bf16")
+            self._session: Any = OpenVinoSession(bundle.model_path, bf16=bf16, threads=threads)
         else:
             options = _session_options(threads, arena)
             self.device, self.device_note, self._session = _open_session(bundle.model_path, device, options)
@@ -58,12 +63,14 @@ class TileScorer:
         self.dtype = np.dtype(info.image.dtype)
         # Of an aligned product: what the reference shows at each tile's place.
         self.context_shape = (*self.batch_shape[:3], info.image.channels + 1) if info.alignment else None
-        self_test(bundle, lambda *inputs: self._run(*inputs)[0], self.batch_size, self.device)
+        self.golden_scores = self_test(bundle, lambda *inputs: self._run(*inputs)[0], self.batch_size, self.device)
         # On a GPU two sets of buffers take turns, so that one answer is read while the next is made.
         self._bound = cycle([self._bind(), self._bind()]) if self.device in ("cuda", "tensorrt") else None
         # Warm-up: the first image must not pay for allocation.
         context = None if self.context_shape is None else np.zeros(self.context_shape, self.dtype)
         self.score(np.zeros(self.batch_shape, self.dtype), context)
+        if faster is not None:
+            self.device += f" {faster.precision}"
 
     def score(self, tiles: Image, context: Image | None = None) -> tuple[NDArray[np.float32], Image]:
         """Scores one full batch.

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle
+from flawmap.inspect import device as devices
 from flawmap.inspect.classical_scorer import ClassicalScorer
 from flawmap.inspect.runtime import TileScorer
 
@@ -29,6 +30,18 @@ class Scorer(Protocol):
         ...
 
 
+def as_it_runs(bundle: Bundle, device: str) -> Bundle:
+    """`bundle` with the faster model that runs on `device`, and its calibration, where the bundle has one.
+
+    `auto` is a GPU that starts, before a faster model on the processor, before the bundle's own.
+    """
+    if device != "auto":
+        return bundle.on(device)
+    if not bundle.info.faster or bundle.is_classical:
+        return bundle
+    return bundle.on("cuda" if devices.starts("cuda") else "openvino" if devices.starts("openvino") else "cpu")
+
+
 def open_scorer(bundle: Bundle, device: str) -> Scorer:
-    """The scorer of `bundle` on `device`; DeviceError or UsageError where it cannot be had."""
+    """The scorer of `bundle`, `as_it_runs` on `device`; DeviceError or UsageError where it cannot be had."""
     return ClassicalScorer(bundle, device) if bundle.is_classical else TileScorer(bundle, device)

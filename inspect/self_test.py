@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.bundle import GOLDEN_CONTEXT, GOLDEN_SCORE, GOLDEN_TILES, Bundle
+from flawmap.export.bundle import GOLDEN_CONTEXT, GOLDEN_TILES, Bundle
 from flawmap.tiling.errors import UsageError
 
 Image = NDArray[Any]
@@ -14,8 +14,12 @@ Image = NDArray[Any]
 TOLERANCE = 3e-3  # absolute plus relative: what another device's arithmetic moves, and no more
 
 
-def self_test(bundle: Bundle, score: Callable[..., NDArray[np.float32]], batch_size: int, device: str) -> None:
-    """Scores the bundle's golden tiles and compares; a wrong answer here is a wrong verdict on every part.
+def self_test(
+    bundle: Bundle, score: Callable[..., NDArray[np.float32]], batch_size: int, device: str
+) -> NDArray[np.float32]:
+    """Scores the bundle's golden tiles, compares, and returns the scores float32 [k, t', t'].
+
+    A wrong answer here is a wrong verdict on every part.
 
     `score`: `batch_size` tiles, and of an aligned product their context, -> score float32 [batch_size, t, t].
     UsageError for tiles that cannot be read or scored, or score otherwise.
@@ -32,13 +36,23 @@ def self_test(bundle: Bundle, score: Callable[..., NDArray[np.float32]], batch_s
     except Exception as error:
         raise UsageError(f"`bundle` (={bundle.folder}) cannot score its own golden tiles: {error}") from error
     difference = np.abs(found.astype(np.float64) - expected)
-    allowed = TOLERANCE * (1 + np.abs(expected, dtype=np.float64))
+    tolerance = TOLERANCE if bundle.running is None else bundle.running.tolerance
+    allowed = tolerance * (1 + np.abs(expected, dtype=np.float64))
     if not (difference <= allowed).all():  # a NaN fails, too
         raise UsageError(
             f"`bundle` (={bundle.folder}) fails its self-test on {device}: a golden score differs by "
-            f"{float(np.max(difference)):.3g}, allowed is {TOLERANCE:g} absolute plus relative; "
-            "export the bundle again, or try another `--device`"
+            f"{float(np.max(difference)):.3g}, allowed is {tolerance:g} absolute plus relative; {_remedy(bundle)}"
         )
+    return found
+
+
+def _remedy(bundle: Bundle) -> str:
+    if bundle.running is None:
+        return "export the bundle again, or try another `--device`"
+    return (
+        f"its {bundle.running.precision} model was made on another kind of processor: run `flawmap optimise` here, or "
+        "inspect with `--device cpu`"
+    )
 
 
 def _golden(bundle: Bundle) -> tuple[list[Image], NDArray[np.float32]]:
@@ -46,7 +60,7 @@ def _golden(bundle: Bundle) -> tuple[list[Image], NDArray[np.float32]]:
     names = (GOLDEN_TILES, GOLDEN_CONTEXT) if bundle.info.alignment else (GOLDEN_TILES,)
     try:
         inputs = [np.load(bundle.folder / name, allow_pickle=False) for name in names]
-        score = np.load(bundle.folder / GOLDEN_SCORE, allow_pickle=False)
+        score = np.load(bundle.golden_score_path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"`bundle` (={bundle.folder}): its golden tiles cannot be read: {error}") from error
     tiles = inputs[0]

@@ -35,7 +35,7 @@ from flawmap.inspect.progress import ShowProgress, Step, silent
 from flawmap.inspect.record_files import read_run_info
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import DETECTION_LIMIT
-from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.scorers import as_it_runs, open_scorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import list_images, read_image
@@ -117,7 +117,7 @@ def measure_detection_limit(
             f"`RUN_DIR` (={run_dir}) was made with a recipe, and a detection limit belongs to one bundle: inspect the "
             "images of one camera with its bundle (`-m`) into a folder of their own, and measure there"
         )
-    bundle = _bundle_of(run)
+    bundle = as_it_runs(_bundle_of(run), device)
     chosen = _good_images(dataset, images, bundle.info.image.pages)
     assert bundle.info.calibration is not None  # the run could not have been made without
     thresholds = Thresholds.of(bundle.info.calibration, float(run.settings["false_alarms"]))
