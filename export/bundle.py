@@ -116,7 +116,7 @@ class FasterModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     device: Literal["openvino", "cuda", "tensorrt"]
-    precision: Literal["bf16", "int8", "int8-bf16", "fp16"]
+    precision: Literal["bf16", "int8", "int8-bf16", "tf32", "fp16"]
     model: str  # file below the bundle, with forward slashes
     golden_score: str  # what this model makes of the golden tiles
     tolerance: float = Field(gt=0)  # of a golden score, absolute plus relative

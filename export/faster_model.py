@@ -27,7 +27,7 @@ Inputs = dict[str, NDArray[Any]]  # of the model, by name: one tile, and of an a
 
 
 def write_faster_model(source: Path, out: Path, precision: str, inputs: Sequence[Inputs]) -> None:
-    """Writes `source` (ONNX) in `precision` (fp16, int8, or bf16, which changes nothing in the file) to `out`.
+    """Writes `source` (ONNX) in `precision` to `out`: fp16 and int8 change the file, bf16 and tf32 how it is run.
 
     `inputs`: tiles as the line scores them, by which activations are given their range; int8 needs at least one.
     UsageError for a model without learnt convolutions.

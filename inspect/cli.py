@@ -154,7 +154,11 @@ def optimise(
     good_dir: Annotated[Path, typer.Argument(help="Good images that training did not see.")],
     device: Annotated[str, typer.Option(help="openvino, cuda or tensorrt.")] = "openvino",
     precision: Annotated[
-        str | None, typer.Option(help="int8, int8-bf16 or bf16 on openvino, fp16 on a GPU.", show_default="int8, fp16")
+        str | None,
+        typer.Option(
+            help="On openvino int8, int8-bf16 or bf16; on cuda tf32 or fp16; on tensorrt fp16.",
+            show_default="the first",
+        ),
     ] = None,
     truth: Annotated[
         Path | None, typer.Option(help="Also look for the defects of this dataset in the MVTec AD layout.")

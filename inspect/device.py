@@ -29,6 +29,8 @@ DEVICES = ("auto", "cpu", "cuda", "openvino", "tensorrt")
 FALLBACKS = {"cpu": (), "cuda": ("cpu",), "tensorrt": ("cuda", "cpu")}
 # CUDA rounds to 10 bits (TF32) unless told otherwise: other scores than the ones that were calibrated.
 PROVIDER_OPTIONS = {"cuda": {"use_tf32": "0"}}
+# Channels last suits its tensor cores: 32 ms an image in float32, 21 so, on an H200 (docs/performance.md).
+TF32_OPTIONS = {"use_tf32": "1", "prefer_nhwc": "1"}
 
 # A graph of one node, y = x, made once with onnx.helper: what a provider must start to count as there.
 ONE_NODE_MODEL = bytes.fromhex(
@@ -58,8 +60,8 @@ def check_name(device: str) -> None:
         raise UsageError(f"`--device` (={device}) must be one of {', '.join(DEVICES)}")
 
 
-def providers_for(device: str) -> list[tuple[str, dict[str, Any]]]:
-    """Providers and options of an onnxruntime session on `device`.
+def providers_for(device: str, *, tf32: bool = False) -> list[tuple[str, dict[str, Any]]]:
+    """Providers and options of an onnxruntime session on `device`; `tf32` concerns CUDA.
 
     DeviceError where onnxruntime lacks it, UsageError for a typo.
     """
@@ -73,7 +75,8 @@ def providers_for(device: str) -> list[tuple[str, dict[str, Any]]]:
     if device in ("cuda", "tensorrt"):
         preload_cuda()
     wanted = (device, *(name for name in FALLBACKS[device] if name in built))
-    return [(PROVIDERS[name], PROVIDER_OPTIONS.get(name, {})) for name in wanted]
+    options = {"cuda": TF32_OPTIONS} if tf32 else PROVIDER_OPTIONS
+    return [(PROVIDERS[name], options.get(name, {})) for name in wanted]
 
 
 def check_device(session: onnxruntime.InferenceSession, device: str) -> None:

@@ -37,8 +37,9 @@ from flawmap.inspect.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image
+from flawmap.tiling.pages import pictures_of
 
-PRECISIONS = {"openvino": ("int8", "int8-bf16", "bf16"), "cuda": ("fp16",), "tensorrt": ("fp16",)}
+PRECISIONS = {"openvino": ("int8", "int8-bf16", "bf16"), "cuda": ("tf32", "fp16"), "tensorrt": ("fp16",)}
 MODELS = "faster"  # folder of the bundle
 TILES = 24  # whose activations are measured
 TILE_IMAGES = 6
@@ -70,6 +71,7 @@ def tiles_as_scored(bundle_dir: Path, paths: Sequence[Path]) -> list[dict[str, N
     bundle = read_bundle(bundle_dir)
     if bundle.is_classical:
         raise UsageError(f"`bundle` (={bundle_dir}) holds a {bundle.info.network.kind} model: it has no network")
+    paths = pictures_of(paths, bundle.info.image.pages)
     recorder = _Recorder(TileScorer(bundle, "cpu"))
     pipeline = Pipeline(bundle, recorder)
     for path in paths[:TILE_IMAGES]:
@@ -143,6 +145,7 @@ def keep_if_as_good(
     own = bundle.info.calibration
     if own is None:
         raise UsageError(f"`bundle` (={bundle_dir}) is not calibrated: run `flawmap calibrate` on good images first")
+    paths = pictures_of(paths, bundle.info.image.pages)
     labelled = read_truth(truth) if truth is not None else []
     candidate = _candidate(bundle, model, device, precision, own)
     scorers = TileScorer(bundle, "cpu"), TileScorer(bundle.with_model(candidate), "auto")

@@ -55,7 +55,8 @@ class TileScorer:
             self._session: Any = OpenVinoSession(bundle.model_path, bf16=bf16, threads=threads)
         else:
             options = _session_options(threads, arena)
-            self.device, self.device_note, self._session = _open_session(bundle.model_path, device, options)
+            tf32 = faster is not None and faster.precision == "tf32"
+            self.device, self.device_note, self._session = _open_session(bundle.model_path, device, options, tf32=tf32)
         self.batch_size = _batch_size(self._session, batch_size, self.device)
         info = bundle.info
         channels = () if info.image.channels == 1 else (info.image.channels,)
@@ -123,11 +124,11 @@ def _session_options(threads: int | None, arena: bool) -> onnxruntime.SessionOpt
 
 
 def _open_session(
-    model: Path, device: str, options: onnxruntime.SessionOptions
+    model: Path, device: str, options: onnxruntime.SessionOptions, *, tf32: bool
 ) -> tuple[str, str, onnxruntime.InferenceSession]:
     """(device really used, why `auto` left a GPU out, session)."""
     if device != "auto":
-        session = _session(model, device, options)
+        session = _session(model, device, options, tf32=tf32)
         devices.check_device(session, device)
         return device, "", session
     note = ""
@@ -146,8 +147,10 @@ def _open_session(
     return "cpu", note, _session(model, "cpu", options)
 
 
-def _session(model: Path, device: str, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    providers = devices.providers_for(device)
+def _session(
+    model: Path, device: str, options: onnxruntime.SessionOptions, *, tf32: bool = False
+) -> onnxruntime.InferenceSession:
+    providers = devices.providers_for(device, tf32=tf32)
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions have no common base but this one

@@ -59,7 +59,7 @@ def watch_folder(
     """
     settings, turn = settings or WatchSettings(), threading.Lock()
     say, tell = _in_turn(say, turn), _in_turn(tell, turn)
-    plan = plan_watch(model, false_alarms)
+    plan = plan_watch(model, false_alarms, device)
     if plan.recipe is not None and not plan.recipe.expected:
         raise UsageError(f"`--model` (={model}): `expected` is missing: it says when a part has all its pictures")
     arrivals = Arrivals(folder, run_dir, settings.patience, partial(_inspected, run_dir))

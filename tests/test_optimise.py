@@ -209,7 +209,7 @@ def test_what_speaks_against_a_faster_model(changes: dict[str, object], reason: 
 
 
 def test_precisions_belong_to_devices() -> None:
-    assert check_precision("openvino", None) == "int8" and check_precision("cuda", None) == "fp16"
+    assert check_precision("openvino", None) == "int8" and check_precision("cuda", None) == "tf32"
     assert check_precision("openvino", "bf16") == "bf16"
     with pytest.raises(UsageError, match=r"`--precision` \(=fp16\) must be one of int8, int8-bf16, bf16 for"):
         check_precision("openvino", "fp16")
