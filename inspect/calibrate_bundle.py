@@ -50,9 +50,7 @@ def calibrate_bundle(
     return calibration
 
 
-def measure_calibration(
-    pipeline: Pipeline, pictures: Sequence[Path], false_alarms: float, step: Step
-) -> Calibration:
+def measure_calibration(pipeline: Pipeline, pictures: Sequence[Path], false_alarms: float, step: Step) -> Calibration:
     """The calibration of `pipeline`'s bundle with its scorer; errors as in `calibrate_bundle`."""
     info, background = pipeline.info, None
     if info.part.where.background == "plain" and pictures:

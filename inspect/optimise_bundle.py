@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def keep_if_as_good(
             measure_calibration(Pipeline(bundle, scorer), paths, own.false_alarms, step) for scorer in scorers
         ]
     before, after = (
-        Pipeline(bundle, scorer, Thresholds.of(calibration, own.false_alarms))
+        Pipeline(_calibrated(bundle, calibration), scorer, Thresholds.of(calibration, own.false_alarms))
         for scorer, calibration in zip(scorers, calibrations, strict=True)
     )
     comparison = Comparison()
@@ -171,6 +172,10 @@ def keep_if_as_good(
     figures = comparison.as_json() | {"processor": processor(), "milliseconds_a_tile": _times(scorers)}
     kept = candidate.model_copy(update={"calibration": calibrations[1], "comparison": figures, "tolerance": TOLERANCE})
     return _put(bundle, kept)
+
+
+def _calibrated(bundle: Bundle, calibration: Calibration) -> Bundle:
+    return replace(bundle, info=bundle.info.model_copy(update={"calibration": calibration}))
 
 
 def _candidate(bundle: Bundle, model: Path, device: str, precision: str, calibration: Calibration) -> FasterModel:
