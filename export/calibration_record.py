@@ -95,6 +95,7 @@ class Calibration(BaseModel):
     background: PlainBackground | None = None  # that shows no part, where the part description wants it left out
     counted: str = ""  # `BundleInfo.counted` of the pixels it was made on
     zones: dict[str, "Calibration"] = Field(default_factory=dict)  # of the zones with a false-alarm rate of their own
+    image_peaks: list[float] = Field(default_factory=list)  # highest score of each image: what drift is measured by
 
     @property
     def severity_floor(self) -> float:

@@ -135,6 +135,7 @@ def _calibrated(hot: list[HotPixels], false_alarms: float) -> Calibration:
         peaks=counted.tolist(),
         tail=tail,
         false_alarms=false_alarms,
+        image_peaks=sorted(float(h.scores.max()) for h in hot if h.n_pixels),
     )
 
 

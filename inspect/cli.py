@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flawmap.inspect.line_commands import watch
+from flawmap.inspect.line_commands import drift, watch
 from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -231,6 +231,7 @@ def inspect(
 
 
 app.command()(watch)
+app.command()(drift)
 
 
 @app.command()

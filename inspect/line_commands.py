@@ -1,4 +1,4 @@
-"""The commands of the running line: `flawmap watch`."""
+"""The commands of the running line: `flawmap watch` and `flawmap drift`."""
 
 import sys
 from datetime import datetime
@@ -34,7 +34,9 @@ def watch(
     part_timeout: Annotated[float, typer.Option(help="Seconds a part waits for its next picture.")] = 60.0,
     mqtt: Annotated[str | None, typer.Option(help="Publish results: mqtt://[user@]host[:port]/topic.")] = None,
     heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Write every heatmap as TIFF.")] = False,
+    zoom: Annotated[bool, typer.Option("--zoom", help="Write pictures at full size for the report.")] = False,
     workers: Annotated[int, typer.Option(help="Pictures read ahead in parallel.")] = 1,
+    drift_last: Annotated[int, typer.Option(help="Good images compared with the calibration's, to see a drift.")] = 100,
 ) -> None:
     """Inspects pictures as cameras drop them, and writes a result file for every part, until it is stopped."""
     from flawmap.export.calibration_record import false_alarms_of
@@ -50,7 +52,9 @@ def watch(
         takt=takt,
         workers=workers,
         heatmaps=heatmaps,
+        zoom=zoom,
         mqtt=mqtt,
+        drift_last=drift_last,
     )
     bell: SimpleQueue[str] = SimpleQueue()
     stop = Stop(bell)
@@ -69,6 +73,29 @@ def watch(
         )
     counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
     print(f"stopped; {run.counts['images']} images in {output}: {counts}", flush=True)
+
+
+def drift(
+    run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` or `flawmap watch` wrote.")],
+    last: Annotated[int, typer.Option(help="Good images compared with those of the calibration.")] = 100,
+    model: Annotated[Path | None, typer.Option("--model", "-m", help="The run's bundle, where it was moved.")] = None,
+    fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="End with 1 if there is an alarm.")] = False,
+) -> None:
+    """Compares the scores of the last good images with those of the calibration."""
+    from flawmap.inspect.drift_run import measure_drift
+    from flawmap.inspect.run_layout import DRIFT
+
+    found = measure_drift(run_dir, last, model)
+    for one in found:
+        print(one.sentence)
+        if one.state.n_images < last:
+            print(f"  only {one.state.n_images} good images so far: an alarm needs {last} (`--last`)")
+        if one.first_alarm:
+            print(f"  first alarm at {one.first_alarm}")
+        print(run_dir / one.picture)
+    print(run_dir / DRIFT)
+    if fail_on_drift and any(one.state.alarm for one in found):
+        raise typer.Exit(1)
 
 
 def _note(text: str) -> None:

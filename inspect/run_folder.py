@@ -14,6 +14,7 @@ from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import (
     DETECTION_LIMIT,
     DETECTION_LIMIT_SUFFIXES,
+    DRIFT_FILES,
     EVALUATION,
     EVALUATION_FILES,
     EVALUATION_OF_MODEL,
@@ -120,6 +121,9 @@ def clear(run_dir: Path) -> None:
         for suffix in DETECTION_LIMIT_SUFFIXES:  # other results of the same bundle leave it true, another bundle not
             (run_dir / DETECTION_LIMIT).with_suffix(suffix).unlink(missing_ok=True)
         forget_evaluation(run_dir)
+        for path in _files(run_dir):
+            if DRIFT_FILES.fullmatch(path.name):
+                path.unlink()
         for folder in WATCH_FOLDERS:
             for path in _files(run_dir / folder):
                 if path.suffix == ".json":

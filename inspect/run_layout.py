@@ -26,6 +26,8 @@ EVALUATION_FILES = re.compile(r"index\.html|(roc|froc|score_histogram|(missed|fa
 EVALUATION_OF_MODEL = re.compile(r"model-[0-9]+")  # the same again, of one model of a recipe
 DETECTION_LIMIT = "evaluation/detection_limit"  # the smallest defect that is found, as `flawmap evaluate` measured it
 DETECTION_LIMIT_SUFFIXES = (".json", ".csv", ".png")
+DRIFT = "drift.json"  # of `flawmap drift` and of a watcher, with a picture beside it
+DRIFT_FILES = re.compile(r"drift\.(json|png)|drift-[0-9]+\.png")
 # Of `flawmap watch`: a result for each part.
 RESULTS = "results"  # to be read, or taken away, by whoever needs them
 PART_RESULTS = "parts"  # the same, kept

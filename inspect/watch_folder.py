@@ -19,6 +19,7 @@ from flawmap.inspect.line.part_result import PartResult
 from flawmap.inspect.line.publisher import Publisher
 from flawmap.inspect.line.service_notice import notify
 from flawmap.inspect.line.stop import Stop
+from flawmap.inspect.live_drift import LiveDrift
 from flawmap.inspect.part_book import PartBook
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.recipe.assignment import Assigned
@@ -72,7 +73,7 @@ def watch_folder(
             plan,
             scorers,
             {"paths": [str(folder.resolve())], "device": device, "false_alarms": false_alarms,
-             "heatmaps": settings.heatmaps, "workers": settings.workers},
+             "heatmaps": settings.heatmaps, "zoom": settings.zoom, "workers": settings.workers},
         )  # fmt: skip
         with writing(run_dir, at_start=True):
             check_continues(run_dir, run, WAYS_OUT)
@@ -82,7 +83,8 @@ def watch_folder(
         pipelines = [Pipeline(m.bundle, scorer, m.thresholds) for m, scorer in zip(plan.models, scorers, strict=True)]
         book = PartBook(run_dir, run, hand_over, settings.part_timeout, say)
         publisher = Publisher(settings.mqtt, run_dir / PUBLISH, say) if settings.mqtt else None
-        watch = Watch(run_dir, plan, pipelines, arrivals, book, publisher, settings, say, tell)
+        drift = LiveDrift(run_dir, plan, settings.drift_last, say)
+        watch = Watch(run_dir, plan, pipelines, arrivals, book, drift, publisher, settings, say, tell)
         state: Literal["finished", "interrupted"] = "interrupted"
         try:
             watch.run(stop, bell)
@@ -93,6 +95,7 @@ def watch_folder(
             raise
         notify("STOPPING=1")
         with writing(run_dir):
+            drift.conclude()
             return conclude(run_dir, run, _recorded(run_dir, folder), state)
 
 

@@ -26,6 +26,7 @@ from flawmap.inspect.line.publisher import Publisher
 from flawmap.inspect.line.service_notice import SignOfLife, notify
 from flawmap.inspect.line.stop import Stop
 from flawmap.inspect.line.takt import Takt
+from flawmap.inspect.live_drift import LiveDrift
 from flawmap.inspect.part_book import PartBook
 from flawmap.inspect.pipeline import Pipeline, Prepared, Scored
 from flawmap.inspect.read_ahead import Decoded, Image, decode
@@ -47,7 +48,9 @@ class WatchSettings:
     part_timeout: float = 60.0  # a part waits so long for its next picture
     takt: float | None = None  # a result may take so long, from the picture being complete
     workers: int = 1  # pictures read ahead
+    drift_last: int = 100  # good images that are compared with those of the calibration
     heatmaps: bool = False
+    zoom: bool = False  # 3.6 MB a picture of 5120x5120 px: a line would fill a disk in a night
     mqtt: str | None = None
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class WatchSettings:
         if self.patience.give_up < self.patience.settle:
             give_up, settle = self.patience.give_up, self.patience.settle
             raise UsageError(f"`--give-up` (={give_up:g}) must not be less than `--settle` (={settle:g})")
+        if self.drift_last < 2:
+            raise UsageError(f"`--drift-last` (={self.drift_last}) must be at least 2 images")
         if self.workers < 1:
             raise UsageError(f"`--workers` (={self.workers}) must be at least 1")
 
@@ -84,6 +89,7 @@ class Watch:
     pipelines: Sequence[Pipeline]
     arrivals: Arrivals
     book: PartBook
+    drift: LiveDrift
     publisher: Publisher | None
     settings: WatchSettings
     say: Callable[[str], None]
@@ -206,7 +212,12 @@ class Watch:
         else:
             model = self.plan.models[one.model]
             record = judge_image(
-                self.run_dir, image, self.pipelines[one.model], model.thresholds, heatmaps=self.settings.heatmaps
+                self.run_dir,
+                image,
+                self.pipelines[one.model],
+                model.thresholds,
+                heatmaps=self.settings.heatmaps,
+                zoom=self.settings.zoom,
             )
         if self.plan.recipe is not None:
             record.part, record.camera, record.model = one.part, one.camera, one.model
@@ -219,6 +230,7 @@ class Watch:
             write_record(self.run_dir, one.entry.name, record)
             self.arrivals.done(reading.arrival, Stamp(record.source.size_bytes, record.source.modified_ns))
             result = self.book.add(record)
+            self.drift.add(record)
         if result is not None:
             self._given(result)
         self._takt.add(record.image, time.monotonic() - reading.arrival.complete, self.arrivals.waiting)

@@ -49,7 +49,18 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for command in ("train", "calibrate", "export", "inspect", "evaluate", "report", "doctor", "demo", "watch"):
+    for command in (
+        "train",
+        "calibrate",
+        "export",
+        "inspect",
+        "evaluate",
+        "report",
+        "doctor",
+        "demo",
+        "watch",
+        "drift",
+    ):
         assert command in done.stdout
 
 
