@@ -44,7 +44,10 @@ def visible_of(pixels: Pixels, difference: NDArray) -> Pixels:
     deviation = np.abs(difference.astype(np.float32))[pixels[:, 0], pixels[:, 1]].astype(np.float64)
     noise = 1.4826 * np.median(np.abs(difference.astype(np.float32))[::16, ::7])
     typical = (deviation**2).sum() / deviation.sum() if deviation.any() else 0.0
-    return pixels[deviation >= np.float32(np.clip(4 * noise, 0.2 * typical, 0.5 * typical))]
+    visible = pixels[deviation >= np.float32(np.clip(4 * noise, 0.1 * typical, 0.5 * typical))]
+    apart = np.abs(visible[:, None] - visible[None]).max(axis=2)
+    in_company = (apart == 1).any(axis=1)
+    return visible[in_company] if in_company.any() else visible
 
 
 def smallest_rectangle(pixels: Pixels, pixel: PixelSize = PX) -> tuple[float, float]:
@@ -180,6 +183,19 @@ def test_noise_is_that_of_what_counts() -> None:
     good[:, 70:] = image[:, 70:]
     ((length, width),) = traced(heatmap, levels=(image, good)).rectangles()
     assert (length, width) == (pytest.approx(30, abs=1), pytest.approx(12, abs=1))
+
+
+def test_a_noisy_pixel_beside_a_dot_makes_it_no_longer() -> None:
+    heatmap, image = np.zeros((30, 30), np.float32), np.zeros((30, 30), np.float32)
+    heatmap[3:27, 3:27] = 5
+    image[12:16, 12:17] = 50
+    image[4, 25] = 40
+    ((length, width),) = traced(heatmap, levels=(image, np.zeros_like(image))).rectangles()
+    assert (length, width) == (5, 4)
+    image[12:16, 12:17] = 0  # nothing but single pixels: then they are what there is
+    image[20, 25] = 50
+    ((length, width),) = traced(heatmap, levels=(image, np.zeros_like(image))).rectangles()
+    assert (length, width) == (17, 1)
 
 
 def test_what_cannot_be_seen_is_measured_as_far_as_its_region_goes() -> None:

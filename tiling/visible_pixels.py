@@ -6,10 +6,11 @@
 
 Scores are drawn from neighbourhoods, so that a region is wider than its defect by several pixels on every side: a dot
 of 8 px made a region of 20. To find it that is welcome, to hold it against a limit in mm it is not. A visible pixel
-deviates from the reconstruction by 4 times what good pixels do, but at least by a fifth and at most by half of what is
-typical of its region, sum(d^2) / sum(|d|). The fifth keeps a strong defect's blurred rim out. The half keeps a faint
+deviates from the reconstruction by 4 times what good pixels do, but at least by a tenth and at most by half of what is
+typical of its region, sum(d^2) / sum(|d|). The tenth keeps a strong defect's blurred rim out. The half keeps a faint
 defect in: there pixels of the rim pass by chance, and the region is measured as wide as it is. Half of the highest
-deviation, the usual rule, would measure a stain with one bright spot as that spot.
+deviation, the usual rule, would measure a stain with one bright spot as that spot. A visible pixel that none of its
+eight neighbours keeps company is noise, unless the region has no other.
 
 The noise of good pixels is 1.4826 times the median of |deviation| over a raster of all that counts of the picture
 (Rousseeuw and Croux, "Alternatives to the median absolute deviation", JASA 88 (1993)).
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from flawmap.tiling.compiled import compiled
 
 NOISE_FACTOR = 4.0
-LOWEST_SHARE, HIGHEST_SHARE = 0.2, 0.5  # of what is typical of a region
+LOWEST_SHARE, HIGHEST_SHARE = 0.1, 0.5  # of what is typical of a region
 ROWS_STEP, COLUMNS_STEP = 16, 7  # of the raster
 MOST_PIXELS = 1 << 24  # whose deviation is kept, 64 MiB: a picture with more hits is measured by its regions' extent
 
@@ -123,22 +124,68 @@ def _cut_to_visible(
     sums: np.ndarray,
 ) -> None:
     """Narrow each span to its first and last visible pixel, and write how many are visible and their sum."""
+    ends = np.empty((len(spans), 2), np.int64)
     for region in range(len(begins) - 1):
-        limit = _visible_from(spans, begins[region], begins[region + 1], starts, values, noise)
-        for i in range(begins[region], begins[region + 1]):
-            if limit < 0:
+        first, last = begins[region], begins[region + 1]
+        limit = _visible_from(spans, first, last, starts, values, noise)
+        if limit < 0:
+            for i in range(first, last):
                 counts[i], sums[i] = spans[i].area_px, np.nan
+            continue
+        if _count(spans, first, last, starts, values, limit, True, ends, counts, sums) == 0:
+            _count(spans, first, last, starts, values, limit, False, ends, counts, sums)
+        for i in range(first, last):
+            if counts[i] > 0:
+                spans[i].x0, spans[i].x1 = ends[i, 0], ends[i, 1]
+
+
+@compiled
+def _count(
+    spans: np.ndarray,
+    first: int,
+    last: int,
+    starts: np.ndarray,
+    values: np.ndarray,
+    limit: float,
+    in_company: bool,
+    ends: np.ndarray,
+    counts: np.ndarray,
+    sums: np.ndarray,
+) -> int:
+    """Visible pixels of one region, its spans first..last; `in_company`: only those with a visible one beside them."""
+    total = 0
+    for i in range(first, last):
+        for k in range(spans[i].x1 - spans[i].x0):
+            value = values[starts[i] + k]
+            if not abs(value) >= limit:  # NaN is not visible
                 continue
-            first, last = -1, -1
-            for k in range(spans[i].x1 - spans[i].x0):
-                value = values[starts[i] + k]
-                if abs(value) >= limit:  # false for NaN
-                    first, last = k if first < 0 else first, k
-                    counts[i] += 1
-                    sums[i] += value
-            if first >= 0:
-                spans[i].x1 = spans[i].x0 + last + 1
-                spans[i].x0 += first
+            if in_company and not _has_company(spans, first, last, starts, values, limit, i, k):
+                continue
+            if counts[i] == 0:
+                ends[i, 0] = spans[i].x0 + k
+            ends[i, 1] = spans[i].x0 + k + 1
+            counts[i] += 1
+            sums[i] += value
+        total += counts[i]
+    return total
+
+
+@compiled
+def _has_company(
+    spans: np.ndarray, first: int, last: int, starts: np.ndarray, values: np.ndarray, limit: float, i: int, k: int
+) -> bool:
+    """Whether one of the eight pixels around pixel `k` of span `i` is visible."""
+    y, x = spans[i].y, spans[i].x0 + k
+    j = i
+    while j > first and spans[j - 1].y >= y - 1:
+        j -= 1
+    while j < last and spans[j].y <= y + 1:
+        for beside in range(max(x - 1, spans[j].x0), min(x + 2, spans[j].x1)):
+            itself = j == i and beside == x
+            if not itself and abs(values[starts[j] + beside - spans[j].x0]) >= limit:
+                return True
+        j += 1
+    return False
 
 
 @compiled
