@@ -31,7 +31,8 @@ from flawmap.tiling.strips.whole_limit import too_large
 
 Image = NDArray[Any]
 
-BAND_PIXELS = 1 << 25  # px of the padded picture in a band, unless one row of tiles has more
+# Px of the padded picture in a band of 1 byte a pixel, fewer where it takes more; unless one row of tiles has more.
+BAND_PIXELS = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class StripPipeline:
     """Inspects pictures of any height in memory that depends on their width alone; one at a time."""
 
     def __init__(self, pipeline: Pipeline, *, band_pixels: int | None = None) -> None:
-        """`band_pixels`: px of a band, BAND_PIXELS unless given; what is found does not depend on it."""
+        """`band_pixels`: instead of BAND_PIXELS; what is found does not depend on it."""
         self._pipeline = pipeline
         self._band_pixels = BAND_PIXELS if band_pixels is None else band_pixels
 
@@ -94,7 +95,7 @@ class StripPipeline:
             multiple=info.network.stride,
             border=info.tile.border,
         )
-        return list(bands_of(grid, self._band_pixels))
+        return list(bands_of(grid, self._band_pixels // (rows.channels * rows.dtype.itemsize)))
 
     def bands(self, rows: Rows, watch: Stopwatch | None = None) -> Iterator[Band]:
         """Scores `rows`, band by band. As the network scores them: the border is not lowered yet.
