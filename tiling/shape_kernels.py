@@ -100,13 +100,15 @@ def nearest_gaps(
     """
     nearest = np.full(len(boxes), np.inf)
     order = np.argsort(boxes[:, 0])
+    falling = boxes[order]  # one after the other in memory: most pairs are only looked at
     for at in range(len(order)):
         i = order[at]
         for after in range(at + 1, len(order)):
-            j = order[after]
-            if (boxes[j, 0] - boxes[i, 2]) * y_scale > within:
+            if (falling[after, 0] - falling[at, 2]) * y_scale > within:
                 break  # and so are all that begin further down
-            if not (counted[i] or counted[j]):
+            beside = max(falling[after, 1] - falling[at, 3], falling[at, 1] - falling[after, 3])
+            j = order[after]
+            if beside * x_scale > within or not (counted[i] or counted[j]):
                 continue
             gap = _gap(spans, begins, boxes, i, j, within, y_scale, x_scale)
             if counted[j]:
@@ -123,12 +125,15 @@ def join_near(
     """int64 [k]: the lowest number among the regions that each hangs together with over gaps of at most `within`."""
     parent = np.arange(len(boxes))
     order = np.argsort(boxes[:, 0])
+    falling = boxes[order]
     for at in range(len(order)):
         i = order[at]
         for after in range(at + 1, len(order)):
-            j = order[after]
-            if (boxes[j, 0] - boxes[i, 2]) * y_scale > within:
+            if (falling[after, 0] - falling[at, 2]) * y_scale > within:
                 break
+            if max(falling[after, 1] - falling[at, 3], falling[at, 1] - falling[after, 3]) * x_scale > within:
+                continue
+            j = order[after]
             root_i, root_j = _root(parent, i), _root(parent, j)
             if root_i != root_j and _gap(spans, begins, boxes, i, j, within, y_scale, x_scale) <= within:
                 parent[max(root_i, root_j)] = min(root_i, root_j)

@@ -176,16 +176,27 @@ def _has_company(
 ) -> bool:
     """Whether one of the eight pixels around pixel `k` of span `i` is visible."""
     y, x = spans[i].y, spans[i].x0 + k
-    j = i
-    while j > first and spans[j - 1].y >= y - 1:
-        j -= 1
-    while j < last and spans[j].y <= y + 1:
-        for beside in range(max(x - 1, spans[j].x0), min(x + 2, spans[j].x1)):
-            itself = j == i and beside == x
-            if not itself and abs(values[starts[j] + beside - spans[j].x0]) >= limit:
-                return True
-        j += 1
+    for row in range(y - 1, y + 2):
+        j = _first_reaching(spans, first, last, row, x - 1)
+        while j < last and spans[j].y == row and spans[j].x0 < x + 2:
+            for beside in range(max(x - 1, spans[j].x0), min(x + 2, spans[j].x1)):
+                itself = row == y and beside == x
+                if not itself and abs(values[starts[j] + beside - spans[j].x0]) >= limit:
+                    return True
+            j += 1
     return False
+
+
+@compiled
+def _first_reaching(spans: np.ndarray, first: int, last: int, row: int, x: int) -> int:
+    """The first of the spans first..last, row by row and from left to right, that ends behind (row, x)."""
+    while first < last:
+        middle = (first + last) // 2
+        if spans[middle].y < row or (spans[middle].y == row and spans[middle].x1 <= x):
+            first = middle + 1
+        else:
+            last = middle
+    return first
 
 
 @compiled
