@@ -1,6 +1,7 @@
 """A folder of images from files to tables: what runs, what is refused, and how a run goes on."""
 
 import csv
+import ctypes
 import errno
 import os
 import re
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -508,20 +509,30 @@ def test_ctrl_c_keeps_what_is_done(images: Path, bundle: Path, tmp_path: Path) -
 
 
 def test_memory_does_not_grow_with_the_folder(tmp_path: Path) -> None:
-    """30 images of 2048 px: from the fifth on not one more heatmap (16 MiB) is held."""
+    """40 images of 2048 px: the last twenty together hold not three heatmaps (of 16 MiB) more than the first twenty.
+
+    Fewer may be held by chance: ONNX Runtime's arena and each of the threads that share the work keep some for later,
+    which takes a while to settle. What is free otherwise is given back before it is looked at.
+    """
     bundle = make_bundle(tmp_path / "bundle", tile_size=512, overlap=32).folder
     folder = tmp_path / "images"
     folder.mkdir()
     write_image(tmp_path / "part.bmp", good_image(2048, 2048, defects=5))
-    for number in range(30):
+    for number in range(40):
         os.link(tmp_path / "part.bmp", folder / f"part{number}.bmp")
     resident: list[int] = []
 
     @contextmanager
     def measure(title: str, total: int) -> Iterator[Step]:
         process = psutil.Process()
-        yield lambda text: resident.append(process.memory_info().rss)
+
+        def step(text: str) -> None:
+            with suppress(OSError, AttributeError):  # not glibc
+                ctypes.CDLL(None).malloc_trim(0)
+            resident.append(process.memory_info().rss)
+
+        yield step
 
     info: RunInfo = inspect_folder([folder], bundle, tmp_path / "run", progress=measure)
-    assert (info.counts["images"], info.counts["ERROR"]) == (30, 0)
-    assert max(resident[5:]) - resident[4] < 12 * 2**20
+    assert (info.counts["images"], info.counts["ERROR"]) == (40, 0)
+    assert max(resident[20:]) - max(resident[:20]) < 3 * 16 * 2**20

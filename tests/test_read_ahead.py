@@ -69,7 +69,7 @@ def test_images_are_prepared_where_they_are_read(entries: Counted) -> None:
         assert threading.get_ident() != main_thread
         if number == 5:
             raise ImageError("image", "cannot be aligned")
-        return Prepared(image, image.shape[:2], None, None, {"align": float(number)})
+        return Prepared(image, image.shape[:2], None, None, None, {"align": float(number)})
 
     found = list(read_ahead(entries, 2, prepare))
     for number, decoded in enumerate(found):
