@@ -1,9 +1,9 @@
 """A line-scan strip, generated, inspected by a bundle in a process of its own: time, and the most memory it took.
 
     python -m benchmarks.strips my_product.bundle                      # 8192x60000, takes minutes
-    python -m benchmarks.strips my_product.bundle --height 6000 --compression zlib
+    python -m benchmarks.strips my_product.bundle --height 9000 --compression zlib
 
-The bundle: for mono images of 8 bits. The strip is ground metal with a dot every 3000 rows and one scratch
+The bundle: for mono images of 8 bits. The strip is ground metal with a dot every 3072 rows and one scratch
 that goes through joins; it is written to a temporary folder, and so is the run.
 """
 
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -22,8 +23,9 @@ from numpy.typing import NDArray
 from benchmarks.measure import circumstances
 from flawmap.sample_data.dataset import Product
 
-BLOCK = 3000  # rows drawn at a time
-ROWS_PER_STRIP = 64
+BLOCK = 48 * 64  # rows drawn at a time
+ROWS_PER_STRIP = 64  # BLOCK is a multiple
+TILE_WIDTH = 512  # px
 SCRATCH_ROWS = 12_000  # the scratch is as long, if the strip is
 FLAWMAP = Path(sys.executable).with_name("flawmap")
 
@@ -43,15 +45,28 @@ def strip_rows(height: int, width: int, *, scratch: bool = True) -> Iterator[NDA
 
 
 def write_strip(path: Path, height: int, width: int, compression: str | None) -> None:
+    """In strips of ROWS_PER_STRIP rows, or in tiles: tifffile compresses strips only of a picture that is whole."""
+    rows = strip_rows(height, width)
+    form: dict[str, Any] = {"rowsperstrip": ROWS_PER_STRIP}
+    if compression is not None:
+        form = {"tile": (ROWS_PER_STRIP, TILE_WIDTH), "compression": compression}
     tifffile.imwrite(
         path,
-        strip_rows(height, width),
+        rows if compression is None else _tiles(rows),
         shape=(height, width),
         dtype=np.uint8,
-        rowsperstrip=ROWS_PER_STRIP,
-        compression=compression,
         photometric="minisblack",
+        **form,
     )
+
+
+def _tiles(rows: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    for part in rows:
+        width = part.shape[1]
+        padded = np.zeros((ROWS_PER_STRIP, -(-width // TILE_WIDTH) * TILE_WIDTH), np.uint8)
+        padded[: len(part), :width] = part
+        for x in range(0, width, TILE_WIDTH):
+            yield padded[:, x : x + TILE_WIDTH].copy()
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ class _PageRows:
             self._step = max(1, min(self._step, PIECE_BYTES // row_bytes))
         else:
             check_whole(self._step * row_bytes, f"TIFF strips of {self._step} rows")
-            page.init_decode()
+            self._decoder = page.decode  # tifffile makes it when it is first asked for
         self._decoded = self._empty(0)
         self._decoded_from = 0  # row of the picture
 
@@ -123,7 +123,7 @@ class _PageRows:
                 index = (plane * down + y // self._step) * across + column
                 file.seek(page.dataoffsets[index])
                 data = file.read(page.databytecounts[index])
-                segment, (_, _, top, left, _), _ = page.decode(data, index, **tables)
+                segment, (_, _, top, left, _), _ = self._decoder(data, index, **tables)
                 part = segment[0, : page.imagelength - top, : page.imagewidth - left]
                 rows[plane, : part.shape[0], left : left + part.shape[1]] = part[:n_rows]
         return rows
