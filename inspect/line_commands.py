@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from flawmap.inspect.line.part_result import PartResult
+    from flawmap.inspect.records import RunInfo
 
 
 def watch(
@@ -71,8 +72,7 @@ def watch(
             say=_note,
             tell=_tell,
         )
-    counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
-    print(f"stopped; {run.counts['images']} images in {output}: {counts}", flush=True)
+    _tell_end(run, output)
 
 
 def drift(
@@ -110,6 +110,11 @@ def _tell(result: "PartResult") -> None:
     (content,) = result.result_content
     rest = f": {content.error}" if content.error else f", severity {content.severity:.2f}"
     print(f"{_now()} {printable(f'{result.part_id.id}: {content.verdict}{rest}')}", flush=True)
+
+
+def _tell_end(run: "RunInfo", output: Path) -> None:
+    counts = ", ".join(f"{run.counts[verdict]} {verdict}" for verdict in ("OK", "REVIEW", "NG", "ERROR"))
+    print(f"stopped; {run.counts['images']} images in {output}: {counts}", flush=True)
 
 
 def _now() -> str:

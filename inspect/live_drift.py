@@ -61,7 +61,10 @@ class LiveDrift:
         """drift.json and its picture as `flawmap drift` makes them, if every model is watched and there is an image."""
         watched = len(self._monitors) == len(self._found) > 0
         if watched and any(found.state.n_images for found in self._found.values()):
-            measure_drift(self._run_dir, self._last)
+            try:
+                measure_drift(self._run_dir, self._last)
+            except UsageError as error:  # the bundle has been moved or calibrated again since the start
+                self._say(f"no picture of the drift: {error}")
 
     def _count(self, record: ImageRecord) -> None:
         number = record.model or 0  # without a recipe there is one, and records do not name it

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from flawmap.inspect.folder import conclude
 from flawmap.inspect.input_images import InputImage, file_name
@@ -85,18 +85,17 @@ def watch_folder(
         publisher = Publisher(settings.mqtt, run_dir / PUBLISH, say) if settings.mqtt else None
         drift = LiveDrift(run_dir, plan, settings.drift_last, say)
         watch = Watch(run_dir, plan, pipelines, arrivals, book, drift, publisher, settings, say, tell)
-        state: Literal["finished", "interrupted"] = "interrupted"
         try:
             watch.run(stop, bell)
-            state = "finished"
         except BaseException:
             with suppress(OSError):  # the disk may be full: what stopped the run is what the user must hear
-                conclude(run_dir, run, _recorded(run_dir, folder), state)
+                conclude(run_dir, run, _recorded(run_dir, folder), "interrupted")
             raise
         notify("STOPPING=1")
         with writing(run_dir):
+            run = conclude(run_dir, run, _recorded(run_dir, folder), "finished")
             drift.conclude()
-            return conclude(run_dir, run, _recorded(run_dir, folder), state)
+        return run
 
 
 def _inspected(run_dir: Path, image: str) -> Stamp | None:
