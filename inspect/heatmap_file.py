@@ -12,7 +12,10 @@ BYTES_AT_ONCE = 1 << 21  # of compressed tiles; by default tifffile holds up to 
 
 
 def read_heatmap(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """float32 [H, W]; ImageError where the file cannot be read, is damaged or is no heatmap of an image of `shape`."""
+    """float32 [H, W], -inf where nothing counted.
+
+    ImageError where the file cannot be read, is damaged or is no heatmap of an image of `shape`.
+    """
     try:
         with tifffile.TiffFile(path) as tiff:
             page = tiff.pages[0]
@@ -23,7 +26,7 @@ def read_heatmap(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
         raise
     except Exception as error:  # on damaged data tifffile and its codecs raise anything
         raise ImageError(path, f"{type(error).__name__}: {error}") from error
-    lowest, highest = heatmap.min(), heatmap.max()  # NaN and infinities come out here
-    if not (np.isfinite(lowest) and np.isfinite(highest)):
+    lowest, highest = heatmap.min(), heatmap.max()  # NaN comes out of both; -inf is what was not to be looked at
+    if np.isnan(lowest) or not np.isfinite(highest):
         raise ImageError(path, "it holds a score that is no finite number")
     return heatmap

@@ -111,6 +111,7 @@ def _record(
             review=thresholds.review,
             ng=thresholds.ng,
             zoom=zoom,
+            look=inspection.look,
         )
         if heatmaps:
             write_heatmap(run_dir, name, heatmap)
@@ -122,6 +123,7 @@ def _record(
         image=decoded.entry.image,
         verdict=inspection.verdict,
         severity=inspection.severity,
+        counted_share=inspection.counted_share,
         width=image.shape[1],
         height=image.shape[0],
         milliseconds=milliseconds,

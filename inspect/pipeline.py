@@ -52,6 +52,11 @@ class Outcome:
     look: Look | None  # [H, W], what of it counts: elsewhere the heatmap is -inf; None where all of it does
 
     @property
+    def counted_share(self) -> float:
+        """Of the image's pixels, those that were to be looked at."""
+        return 1.0 if self.look is None else float(np.count_nonzero(self.look) / self.look.size)
+
+    @property
     def regions(self) -> NDArray[np.void]:
         """REGION_DTYPE [k]."""
         return self.found.regions

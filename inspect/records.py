@@ -107,6 +107,7 @@ class ImageRecord(BaseModel):
     severity: float  # of the highest score that counts: a region's, or how near an OK image came to one
     width: int
     height: int
+    counted_share: float = 1.0  # of its pixels, that were to be looked at
     milliseconds: dict[str, float]  # by stage
     inspected: str = ""  # when this was decided, ISO 8601, UTC
     error: str = ""

@@ -149,7 +149,9 @@ def _describe_model(plan: RunPlan, number: int, scorer: Scorer) -> ModelInfo:
         product=bundle.info.product,
         device=scorer.device,
         device_note=scorer.device_note,
-        calibration_note=thresholds.calibration.few_images_note(thresholds.false_alarms),
+        calibration_note="; ".join(
+            filter(None, (bundle.info.counted_note, thresholds.calibration.few_images_note(thresholds.false_alarms)))
+        ),
         images=asdict(bundle.info.image.reading),
         false_alarms=thresholds.false_alarms,
         thresholds=thresholds.as_numbers(),

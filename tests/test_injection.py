@@ -152,3 +152,16 @@ def test_the_plan_is_balanced() -> None:
     assert places["anywhere"] > places["edge"] > places["border"] > 0
     assert design.plan(3) == plan
     assert Design(sizes_px=(3, 9), contrasts=(2.0, 5.0), per_image=40, seed=1).plan(3) != plan
+
+
+def test_defects_are_put_where_something_counts() -> None:
+    """All four corners of a defect lie where the look says, whatever it is and wherever it was meant to lie."""
+    look = np.zeros((300, 400), np.uint8)
+    look[40:200, 30:220] = 1
+    image = np.random.default_rng(0).normal(128, 4, look.shape).clip(0, 255).astype(np.uint8)
+    planned = Design().plan(1)[0]
+    placed = Injector(image, np.zeros((0, 4), np.int64), 12, look).inject(planned).placed
+    assert placed
+    for one in placed:
+        d = one.defect
+        assert look[d.y0, d.x0] and look[d.y1 - 1, d.x1 - 1] and look[d.y0, d.x1 - 1] and look[d.y1 - 1, d.x0]

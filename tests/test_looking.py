@@ -1,5 +1,6 @@
 """Inspecting where a part description says to look, and nowhere else."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from flawmap.export.where_map import draw_where
 from flawmap.export.where_record import Zone
 from flawmap.inspect.calibrate import OwnZone, Seen, calibrate_on
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.evaluate_run import evaluate_run
+from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.record_files import read_record
 from flawmap.inspect.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.inspect.zone_scale import ZoneScale
 from flawmap.tiling.errors import ImageError, UsageError
-from flawmap.tiling.images import write_image
+from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.look_map import LookMap
 from tests.bundles import calibration, find_defects, good_image, make_bundle
 from tests.look_maps import box, looks, write_labelme, write_part
@@ -331,3 +335,51 @@ def test_a_wrong_size_or_zone_is_said(tmp_path: Path, text: str, message: str) -
     (tmp_path / "part.yaml").write_text(text)
     with pytest.raises(UsageError, match=message):
         read_part(tmp_path / "part.yaml")
+
+
+# A whole run
+
+
+def test_a_run_says_where_it_looked(tmp_path: Path) -> None:
+    """Zones in the table, the share that counted in the record, a dimmed overview, and a note on old calibrations."""
+    make_bundle(tmp_path / "bundle")
+    shapes = [("include", box(0, 0, 150, 100)), ("face", box(0, 0, 70, 100))]
+    configured(tmp_path, tmp_path / "bundle", shapes, zones=[{"name": "face"}])
+    (tmp_path / "parts").mkdir()
+    image = good_image(HEIGHT, WIDTH, seed=3)
+    image[50:52, 40:42] = image[150:152, 200:202] = 250
+    write_image(tmp_path / "parts" / "a.png", image)
+    write_image(tmp_path / "parts" / "b.png", good_image(HEIGHT, WIDTH + 1, seed=4))
+    run = inspect_folder([tmp_path / "parts"], tmp_path / "bundle", tmp_path / "run", device="cpu", heatmaps=True)
+    assert run.calibration_note.startswith("where to look has changed since the bundle was calibrated")
+    assert (run.counts["NG"], run.counts["ERROR"], run.counts["regions"]) == (1, 1, 1)
+    record = read_record(tmp_path / "run" / "regions" / "a.png.json")
+    assert record is not None and record.counted_share == pytest.approx(0.25) and record.overlay is not None
+    assert [(region.zone, region.x_min, region.y_min) for region in record.regions] == [("face", 40, 50)]
+    (row,) = csv.DictReader((tmp_path / "run" / "regions.csv").read_text().splitlines())
+    assert row["zone"] == "face"
+    overview = read_image(tmp_path / "run" / record.overlay)
+    factor = overview.shape[0] // HEIGHT
+    assert overview[120 * factor :].mean() < 0.45 * overview[: 40 * factor, 80 * factor : 140 * factor].mean()
+    refused = read_record(tmp_path / "run" / "regions" / "b.png.json")
+    assert refused is not None and "where to look was drawn on a picture of 300x200 px" in refused.error
+
+
+def test_a_run_that_looked_at_a_part_can_be_evaluated(tmp_path: Path) -> None:
+    """A defect inside is found, one outside missed; pixel figures rank what was not looked at lowest."""
+    make_bundle(tmp_path / "bundle")
+    configured(tmp_path, tmp_path / "bundle", QUARTER)
+    data = tmp_path / "data"
+    for kind, spot in (("good", None), ("inside", (50, 40)), ("outside", (150, 200))):
+        image, mask = good_image(HEIGHT, WIDTH, seed=3), np.zeros((HEIGHT, WIDTH), np.uint8)
+        if spot:
+            y, x = spot
+            image[y : y + 2, x : x + 2], mask[y : y + 2, x : x + 2] = 250, 255
+            (data / "ground_truth" / kind).mkdir(parents=True)
+            write_image(data / "ground_truth" / kind / "0_mask.png", mask)
+        (data / "test" / kind).mkdir(parents=True)
+        write_image(data / "test" / kind / "0.png", image)
+    inspect_folder([data / "test"], tmp_path / "bundle", tmp_path / "run", device="cpu", heatmaps=True)
+    metrics = evaluate_run(tmp_path / "run", data)
+    assert metrics["region_recall"] == 0.5 and metrics["false_regions_per_good_image"] == 0
+    assert 0 < metrics["pixel_ap"] < 1 and metrics["au_pro_0.05"] is not None

@@ -104,7 +104,7 @@ def test_a_part_that_looks_like_its_background() -> None:
         cv2.rectangle(image, (60, 60), (340, 260), 200, 12)
         frames.append(image)
     with pytest.raises(
-        UsageError, match="the part cannot be told from its background by tone, .*% of it looks the same"
+        UsageError, match=r"the part cannot be told from its background by tone, .*% of it looks the same"
     ):
         PlainBackground.measure(frames)
 

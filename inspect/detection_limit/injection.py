@@ -23,6 +23,7 @@ from flawmap.inspect.detection_limit.local_noise import (
     sensor_noise,
 )
 from flawmap.inspect.true_defects import TrueDefect
+from flawmap.tiling.look_map import Look
 
 PLACES = ("anywhere", "edge", "border")
 PLACE_SHARES = (0.7, 0.2, 0.1)
@@ -84,14 +85,16 @@ class InjectedImage:
 class Injector:
     """Injects into one image, as often as it takes."""
 
-    def __init__(self, image: Image, quiet_away_from: NDArray[np.int64], gap_px: int) -> None:
+    def __init__(self, image: Image, quiet_away_from: NDArray[np.int64], gap_px: int, look: Look | None = None) -> None:
         """What may be done to `image`, which stays as it is.
 
         Args:
             image: [H, W] or [H, W, 3], uint8, uint16 or float32.
             quiet_away_from: boxes [n, 4] (y0, x0, y1, x1) of regions that are there without any defect.
             gap_px: unchanged pixels between any two defects.
+            look: uint8 [H, W], 0 where nothing counts and no defect is put; None: everything counts.
         """
+        self._look = look
         self._image = image
         self._quiet_away_from = quiet_away_from
         self._gap_px = gap_px
@@ -114,7 +117,7 @@ class Injector:
             profile = one.profile()
             mask_box = _extent(half_contrast(profile))
             corners = _free_corners(
-                one, profile.shape, mask_box, image, (taken, self._gap_px), (self._quiet_away_from, QUIET)
+                one, profile.shape, mask_box, image, self._look, (taken, self._gap_px), (self._quiet_away_from, QUIET)
             )
             for y, x in corners[:SHOWN_TRIES]:
                 y0, x0, y1, x1 = box = _inside((y, x), profile.shape, image.shape)
@@ -136,13 +139,23 @@ class Injector:
 
 
 def _free_corners(
-    one: Planned, profile: tuple[int, ...], mask_box: Box, image: Image, *kept_away: tuple[NDArray[np.int64], int]
+    one: Planned,
+    profile: tuple[int, ...],
+    mask_box: Box,
+    image: Image,
+    look: Look | None,
+    *kept_away: tuple[NDArray[np.int64], int],
 ) -> list[tuple[int, int]]:
     """Where the first pixel of the profile may lie: random, for an edge the steepest first; empty where none is free.
 
-    `kept_away`: boxes [n, 4] and the pixels that must lie between them and all that changes.
+    `look`: where all four corners of the defect's box must count. `kept_away`: boxes [n, 4] and the pixels that must
+    lie between them and all that changes.
     """
     corners = _random_corners(np.random.default_rng((one.seed, one.number, 2)), one.place, mask_box, image.shape)
+    if look is not None:
+        for y in (mask_box[0], mask_box[2] - 1):
+            for x in (mask_box[1], mask_box[3] - 1):
+                corners = corners[look[corners[:, 0] + y, corners[:, 1] + x] > 0]
     boxes = np.concatenate([np.maximum(corners, 0), np.minimum(corners + profile[:2], image.shape[:2])], axis=1)
     for others, gap_px in kept_away:
         near = (boxes[:, None, :2] < others[:, 2:] + gap_px) & (boxes[:, None, 2:] > others[:, :2] - gap_px)

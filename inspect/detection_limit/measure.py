@@ -72,7 +72,7 @@ class Outcome:
         untouched = np.array([(r.y_min, r.x_min, r.y_max, r.x_max) for r in regions], np.int64).reshape(-1, 4)
         self.images.append(name)
         self.false_regions += sum(region.verdict == "NG" for region in regions)
-        injector = Injector(image, untouched, _gap_px(pipeline.info, design, image.shape))
+        injector = Injector(image, untouched, _gap_px(pipeline.info, design, image.shape), inspection.look)
         left, not_showing = list(planned), []
         while left:
             injected = injector.inject(left)

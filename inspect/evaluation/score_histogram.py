@@ -18,7 +18,10 @@ Histogram = NDArray[Any]  # [BINS], rising scores
 
 
 def bins_of(scores: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The bin of every score (finite float32, any shape), 0 to BINS - 1; a higher score is never in a lower bin."""
+    """The bin of every score (float32 but NaN and infinity, any shape), 0 to BINS - 1.
+
+    A higher score is never in a lower bin; minus infinity, of what was not to be looked at, lies below all others.
+    """
     bits = (scores + np.float32(0)).view(np.uint32)  # -0.0 + 0.0 is 0.0: one score, one bin
     # Negative floats grow downwards: all their bits are turned over, of the others the sign alone.
     ordered = np.where(bits >> 31 == 1, ~bits, bits | np.uint32(1 << 31))

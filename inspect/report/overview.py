@@ -9,6 +9,7 @@ import numpy as np
 
 from flawmap.inspect.records import RegionRecord
 from flawmap.inspect.report.display import Picture, Pixels, Window, shrink_box, to_picture
+from flawmap.tiling.look_map import Look, resized
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in the overview
 
@@ -16,19 +17,26 @@ LONGEST_PX = 1600
 SMALL_PX = 800  # a picture up to here is shown enlarged, or the numbers would hide it
 SMALLEST_SIDE_PX = 64  # a line-scan strip of a few rows still has room for its boxes
 BOX_MIN_PX = 32
+DIMMED = 3  # what was not looked at has so much less light
 TEXT_SCALE, TEXT_THICKNESS, TEXT_PADDING = 0.75, 2, 5
 INK = (12, 14, 16)
 VERDICT_COLOURS = {"NG": (255, 77, 61), "REVIEW": (255, 190, 46), "OK": (70, 200, 160), "ERROR": (178, 130, 255)}
 
 
-def draw_overview(image: Pixels, window: Window, regions: list[RegionRecord], *, max_numbered: int) -> Picture:
+def draw_overview(
+    image: Pixels, window: Window, regions: list[RegionRecord], *, max_numbered: int, look: Look | None = None
+) -> Picture:
     """RGB uint8, longer side at most LONGEST_PX, of an image [H, W] or [H, W, C].
 
-    All `regions` get a box; the first `max_numbered`, which are drawn last and so on top, their number too.
+    All `regions` get a box; the first `max_numbered`, which are drawn last and so on top, their number too. What
+    `look` (uint8 [H, W]) leaves out is dimmed.
     """
     small = shrink_box(image, (0, 0, *image.shape[:2]), LONGEST_PX)
     enlarged = max(1, min(4, LONGEST_PX // max(small.shape[:2]))) if max(small.shape[:2]) <= SMALL_PX else 1
     picture = to_picture(small, window).copy()  # an image small enough is drawn on otherwise
+    if look is not None:
+        outside = resized(look, picture.shape[:2]) == 0
+        picture[outside] = picture[outside] // DIMMED
     if enlarged > 1:
         picture = picture.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
     scale_y, scale_x = picture.shape[0] / image.shape[0], picture.shape[1] / image.shape[1]

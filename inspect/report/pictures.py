@@ -38,6 +38,7 @@ from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.overview import VERDICT_COLOURS, draw_overview
 from flawmap.inspect.run_layout import heatmap_path
 from flawmap.tiling.images import write_image
+from flawmap.tiling.look_map import Look
 from flawmap.tiling.whole_file import write_whole
 
 FOLDER = "overlays"
@@ -63,12 +64,14 @@ def write_pictures(
     ng: float,
     max_regions: int = 24,
     zoom: bool = True,
+    look: Look | None = None,
 ) -> tuple[str | None, list[str | None]]:
     """Writes `overlays/<name>.jpg` and, for the first `max_regions` regions, `overlays/<name>-<region>.png` or `.jpg`,
     and with `zoom` the tiles of `zoom/<name>/`.
 
     `image` and `reconstruction` are [H, W] or [H, W, C] of one dtype (uint8, uint16, float32), `heatmap` is float32
-    [H, W], arrays or files of rows; `review` and `ng` are scores, `name` is a safe file stem, unique in the run.
+    [H, W], arrays or files of rows; `review` and `ng` are scores, `name` is a safe file stem, unique in the run; `look`
+    (uint8 [H, W]) tells what of the image counted, all of it where it is None.
 
     Returns the paths relative to `run_dir`, with forward slashes: the overview's, and one for each of `regions` in
     their order, None where none was drawn. A strip is PNG while its pixels are the image's own, JPEG once shrunk.
@@ -86,7 +89,7 @@ def write_pictures(
         return picture
 
     def write_overview() -> None:
-        drawn = draw_overview(image, window, regions, max_numbered=max_regions)
+        drawn = draw_overview(image, window, regions, max_numbered=max_regions, look=look)
         write_image(run_dir / overview, drawn, jpeg_quality=85)
 
     # Most of the time goes into waiting until each file is safe on the disk: wait for several at once.
