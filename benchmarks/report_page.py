@@ -74,14 +74,12 @@ def write_run(run_dir: Path, n_images: int, n_regions: int) -> None:
         )  # fmt: skip
         write_record(run_dir, name, record)
     thresholds = {"grow": 4.0, "candidate": 5.0, "review": REVIEW, "ng": NG, "severity_review": 0.7, "severity_ng": 1.0}
-    write_run_info(
-        run_dir,
-        RunInfo(
-            state="finished", started="2026-01-01T00:00:00+00:00", versions=versions(), bundle="b",
-            bundle_sha256="0" * 64, product="benchmark", device="cpu", settings={"false_alarms": 0.1}, thresholds=thresholds, counts={},
-            milliseconds_median={"total": 900.0},
-        ),
+    run = RunInfo(
+        state="finished", started="2026-01-01T00:00:00+00:00", versions=versions(), bundle="b",
+        bundle_sha256="0" * 64, product="benchmark", device="cpu", settings={"false_alarms": 0.1},
+        thresholds=thresholds, counts={}, milliseconds_median={"total": 900.0},
     )  # fmt: skip
+    write_run_info(run_dir, run)
 
 
 def _region(number: int, y: int, x: int) -> RegionRecord:

@@ -6,6 +6,9 @@ two thresholds, so a colour means a distance from a decision:
     score       review/2      review          ng          2 x ng
     colour      black         violet          orange      pale yellow
     place          0           0.35            0.7           1
+
+Where the thresholds lie about zero, as they may for a score that is a logit, the ends are the distance of the two
+thresholds away from them.
 """
 
 from dataclasses import dataclass
@@ -47,8 +50,8 @@ class HeatScale:
         """The scores at places 0, REVIEW_PLACE, NG_PLACE and 1, rising."""
         review = self.review
         ng = max(self.ng, review + SMALLEST_STEP * max(1.0, abs(review)))
-        dark = review - max(abs(review) / 2, SMALLEST_STEP)
-        bright = ng + max(abs(ng), SMALLEST_STEP)
+        dark = review - max(abs(review) / 2, ng - review)
+        bright = ng + max(abs(ng), ng - review)
         return dark, review, ng, bright
 
     def place(self, scores: NDArray[Any]) -> NDArray[np.float64]:

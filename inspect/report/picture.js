@@ -139,12 +139,14 @@ function applyHeat() {
 function drawBoxes() {
   const item = viewer?.world.getItemAt(0);
   const wanted = item && lookedAt && document.getElementById("show-boxes").checked;
-  boxes.replaceChildren(...(wanted ? [...lookedAt.regions].reverse().map(drawn) : []));
-  const chosen = boxes.querySelector(".chosen");
-  if (chosen) boxes.append(chosen);
+  const order = wanted ? [...lookedAt.regions].sort((a, b) => Number(b.chosen) - Number(a.chosen)) : [];
+  const taken = [];
+  boxes.replaceChildren(...order.map((region) => drawn(region, taken)).reverse());
 }
 
-function drawn(region) {
+// `taken`: places of the numbers so far, those of worse regions. A number that would cover one is left out until the
+// picture is larger.
+function drawn(region, taken) {
   const { left, top, wide, high } = onScreen(region);
   const group = svg("g", { class: `box ${region.verdict}${region.chosen ? " chosen" : ""}`, "data-region": region.n });
   const armX = wide / 4;
@@ -155,9 +157,14 @@ function drawn(region) {
       ? `M${left} ${top}h${wide}v${high}h${-wide}z`
       : corner(left, top, armX, armY) + corner(left + wide, top, -armX, armY) +
         corner(left, top + high, armX, -armY) + corner(left + wide, top + high, -armX, -armY);
-  const label = svg("text", { x: left + wide + 5, y: top + 12 });
-  label.textContent = region.n;
-  group.append(svg("path", { class: "rim", d: path }), svg("path", { d: path }), label);
+  group.append(svg("path", { class: "rim", d: path }), svg("path", { d: path }));
+  const [x, y, reach] = [left + wide + 5, top + 12, 9 * String(region.n).length + 3];
+  if (!taken.some((other) => x < other.x + other.reach && other.x < x + reach && Math.abs(y - other.y) < 15)) {
+    taken.push({ x, y, reach });
+    const label = svg("text", { x, y });
+    label.textContent = region.n;
+    group.append(label);
+  }
   return group;
 }
 
