@@ -11,7 +11,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -145,6 +145,7 @@ def test_a_page_of_several(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if name.endswith(("png", "bmp", "tif"))])
 @settings(max_examples=12)
 @given(share=st.floats(0, 0.999))
+@example(share=0.002)  # within the header
 def test_a_file_cut_off_is_an_error(folder: Path, name: str, share: float) -> None:
     data, reading = ALL[name]
     cut = folder / f"cut-{name}"

@@ -17,8 +17,8 @@ class BmpRows:
     def __init__(self, data: FileBytes) -> None:
         """UnreadableError for what `check_bmp` refuses."""
         self._data = data
-        offset, header_length = struct.unpack("<II", data[10:18])
         self.width, self.height = check_bmp(data)
+        offset, header_length = struct.unpack("<II", data[10:18])
         self._header = data[:offset]
         core = header_length == CORE_HEADER
         self._height_at, self._height_form = (HEIGHT_AT - 2, "<H") if core else (HEIGHT_AT, "<i")
