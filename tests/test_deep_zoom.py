@@ -93,6 +93,17 @@ def test_deep_images_are_shown_in_their_window(tmp_path: Path, dtype: type) -> N
     assert tile.shape == (90, 80) and tile.min() < 40 and tile.max() > 215
 
 
+def test_what_is_not_looked_at_is_dimmed(tmp_path: Path) -> None:
+    image, heatmap = np.full((80, 120), 150, np.uint8), np.full((80, 120), -np.inf, np.float32)
+    look = np.zeros((80, 120), np.uint8)
+    look[:, :48] = 1
+    with ThreadPoolExecutor(2) as pool:
+        write_deep_zoom(tmp_path, "a", image, heatmap, window_of(image), SCALE, pool, look)
+    tile = read_image(tmp_path / "zoom" / "a" / "picture-0-0-0.jpg")
+    assert abs(tile[:, :40].mean() - 150) < 2 and abs(tile[:, 56:].mean() - 50) < 2
+    assert (image == 150).all() and not list((tmp_path / "zoom" / "a").glob("heat-*"))
+
+
 def heat_of(folder: Path, level: int, column: int, row: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """(RGB, opacity) of a heat tile, as a browser reads it."""
     pixels = np.asarray(PillowImage.open(folder / f"heat-{level}-{column}-{row}.png").convert("RGBA"))

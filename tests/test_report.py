@@ -556,7 +556,7 @@ def test_a_flood_of_regions_is_cut_and_says_so(tmp_path: Path) -> None:
     page = Page(write_run(tmp_path, [image_record("a.png", verdict="NG", regions=spots)], run_info()))
     assert page.names == ["a.png"]
     data = loaded(tmp_path)["a.png"]
-    assert (len(data["regions"]), data["more"]) == (REGIONS_SHOWN, 400 - REGIONS_SHOWN)
+    assert (len(data["regions"]), data["more"], data["count"]) == (REGIONS_SHOWN, 400 - REGIONS_SHOWN, 400)
 
 
 def test_only_our_script_may_run(run_dir: Path) -> None:

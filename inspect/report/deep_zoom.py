@@ -25,8 +25,10 @@ from PIL import Image as PillowImage
 
 from flawmap.inspect.report.display import Pixels, Window, to_8_bit
 from flawmap.inspect.report.heat_scale import INFERNO, REVIEW_PLACE, HeatScale
+from flawmap.inspect.report.overview import DIMMED
 from flawmap.inspect.run_layout import zoom_folder
 from flawmap.tiling.images import write_image
+from flawmap.tiling.look_map import Look
 from flawmap.tiling.whole_file import write_whole
 
 Places = NDArray[np.uint8]  # place on the heat scale, 0..255
@@ -83,8 +85,10 @@ def write_deep_zoom(
     window: Window,
     scale: HeatScale,
     pool: Executor,
+    look: Look | None = None,
 ) -> None:
-    """Writes `zoom/<name>/`: `image` [H, W] or [H, W, 3] (uint8, uint16, float32) and `heatmap` float32 [H, W].
+    """Writes `zoom/<name>/`: `image` [H, W] or [H, W, C] (uint8, uint16, float32) and `heatmap` float32 [H, W]. What
+    `look` (uint8 [H, W]) leaves out is dimmed.
 
     Both are gone through once, TILE_PX rows at a time, so they may be files of rows larger than memory. Files are
     encoded and written by `pool`, and safe when this returns. OSError where one cannot be written.
@@ -97,7 +101,8 @@ def write_deep_zoom(
     waiting: deque[Future[None]] = deque()
     for y in range(0, height, TILE_PX):
         band = slice(y, min(y + TILE_PX, height))
-        files = picture.push(to_8_bit(image[band, 0:width], window))
+        shown = to_8_bit(image[band, 0:width], window)
+        files = picture.push(shown if look is None else _dimmed(shown, look[band]))
         files += heat.push(hot_tiles(heatmap[band, 0:width], scale))
         waiting.extend(pool.submit(file) for file in files)
         while len(waiting) > WAITING_MAX:
@@ -215,6 +220,12 @@ def heat_places(scores: NDArray[np.float32], scale: HeatScale) -> Places | None:
     # Few pixels are seen, as a rule: only they are worth the arithmetic.
     places[seen] = np.rint(scale.place(scores[seen]) * 255).astype(np.uint8)
     return places
+
+
+def _dimmed(band: Picture8, look: Look) -> Picture8:
+    dark = band.copy()
+    dark[look == 0] //= DIMMED
+    return dark
 
 
 def _averaged(band: Picture8) -> Picture8:

@@ -41,6 +41,9 @@ def image_script(key: int, name: str, record: ImageRecord, heat: HeatScale | Non
         "heat": None if heat is None else [number(anchor) for anchor in heat.anchors],
         "regions": [_region(region, record) for region in record.regions[:REGIONS_SHOWN]],
         "more": max(0, len(record.regions) - REGIONS_SHOWN),
+        "count": record.n_regions,
+        "dropped": len(record.regions) - record.n_regions,
+        "share": f"{100 * record.counted_share:.0f} %" if record.counted_share < 1 else "",
     }
     return f"{IMAGE_CALL}{key}, {json.dumps(_clean(data))});\n"
 

@@ -20,7 +20,7 @@ async function look(key, region) {
   try {
     image = await imageOf(key);
   } catch (error) {
-    image = { error: error.message, regions: [], more: 0, verdict: "ERROR", severity: "", heat: null };
+    image = { error: error.message, regions: [], more: 0, count: 0, dropped: 0, verdict: "ERROR", severity: "", heat: null };
   }
   if (at !== key) return;
   for (const one of image.regions) one.chosen = false;
@@ -54,11 +54,11 @@ function tell(image) {
   for (const mark of document.querySelectorAll("[data-anchor]")) {
     mark.textContent = image.heat?.[Number(mark.dataset.anchor)] ?? "";
   }
-  const dropped = image.regions.filter((region) => region.verdict === "OK").length;
-  const count = image.regions.length + image.more - dropped;
+  const { count, dropped } = image;
   document.getElementById("regions-title").textContent =
-    count === 0 ? "No region reached the threshold" : `${count} region${count === 1 ? "" : "s"}, the worst first`;
-  if (dropped) document.getElementById("regions-title").textContent += `; ${dropped} dropped by rules`;
+    (count ? `${count} region${count === 1 ? "" : "s"}, the worst first` : "No region reached the threshold") +
+    (dropped ? `; ${dropped} dropped by rules` : "") +
+    (image.share ? `; ${image.share} of the picture looked at` : "");
   regionList.replaceChildren(...image.regions.map((region) => item(image, region)));
   if (image.more) regionList.append(element("li", { class: "more" }, `${image.more} more are in regions.csv.`));
   if (image.error) document.getElementById("regions-title").textContent = "Could not be inspected";

@@ -97,7 +97,7 @@ def write_pictures(
         overviewed = pool.submit(write_overview)
         waiting = pool.map(write_strip, regions[:max_regions])
         if zoom:
-            write_deep_zoom(run_dir, name, image, heatmap, window, scale, pool)
+            write_deep_zoom(run_dir, name, image, heatmap, window, scale, pool, look)
         pictures = list(waiting)
         overviewed.result()
     return overview, [*pictures, *[None] * (len(regions) - len(pictures))]
