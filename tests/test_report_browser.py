@@ -337,7 +337,7 @@ def test_without_the_viewer_there_are_plain_pictures(
 
 def test_paper_shows_the_regions_of_the_images_shown(browser: Any, address: str, tmp_path: Path) -> None:
     with page_of(browser, address) as page:
-        page.evaluate("window.print = () => { document.body.dataset.printed = 'yes'; }")
+        page.evaluate("() => { window.print = () => { document.body.dataset.printed = 'yes'; }; }")
         page.get_by_role("searchbox").fill("a")
         page.get_by_role("button", name="OK 1").click()
         page.get_by_role("button", name="Print with regions").click()
