@@ -160,16 +160,6 @@ def test_the_hardest_places_are_shown_most_often() -> None:
         assert shown.count(place) / len(shown) == pytest.approx(expected, abs=0.1)
 
 
-def test_batches_are_drawn_ahead_and_hard_places_reach_the_next() -> None:
-    drawn = at_places(damage={"hard_share": 1})
-    batches = iter(TileBatches(drawn, 0, 2, 0))
-    next(batches)
-    drawn.hard_places = [HardPlace(0, 100, 100)]
-    next(batches)  # was drawn before
-    first = next(batches).good[:, 0, 0, 0].numpy().round()
-    assert all(36 <= v // 1000 <= 84 and 36 <= v % 1000 <= 84 for v in first)
-
-
 def test_an_image_smaller_than_the_tile() -> None:
     grid = TileGrid(11, 30, 64, 0, multiple=4, border=16)
     small = GoodImages([Path("a")], [grid.pad(draw_good(11, 30))], 16, 0, [(11, 30)])

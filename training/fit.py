@@ -182,7 +182,7 @@ def _fit(learner: Learner, held_out: TileDrawer, resume_file: Path, identity: st
         gradient_clip_val=1.0,
     )
     with warnings.catch_warnings():
-        # Lightning advises loader processes; batches are drawn in a thread, so that hard places reach them at once.
+        # Lightning advises loader processes; batches are drawn in this one, so that hard places reach them at once.
         warnings.simplefilter("ignore")
         _run(
             trainer,
