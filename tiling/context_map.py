@@ -53,8 +53,8 @@ class ContextMap:
     def laid_on(self, image: Image, to_reference: Matrix, reach: int) -> tuple[Image, LocalShifts]:
         """(the context as `image` shows it, [H, W, C + 1]; what the pose left over, looked for within `reach` px)."""
         seen = self.seen_by(to_reference)
-        channels = seen[..., :-1]
-        laid = np.ascontiguousarray(channels[..., 0] if channels.shape[2] == 1 else channels)
+        mono = seen.shape[2] == 2
+        laid = cv2.extractChannel(seen, 0) if mono else np.ascontiguousarray(seen[..., :-1])
         local = measure_local_shifts(laid, image, reach)
         self._displace(seen, 0, 0, to_reference, local)
         return seen, local

@@ -11,6 +11,7 @@ size, then to a fraction of a px by a parabola through the differences.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -29,7 +30,7 @@ SUSPECT = 1.3  # times the median difference of all large blocks, and a block is
 NEAR = 2  # px around the place found at half size that are searched at full size
 LIKENESS = 0.7  # correlation at the place found, at least
 GAIN = 0.8  # of the difference that a small block shows at its own place may be left elsewhere, at most
-ALIKE = 0.7  # px: displacements nearer to each other than this are one
+ALIKE = 0.7  # px: displacements nearer to each other, or to none, than this are one
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,20 @@ class LocalShifts:
         return float(np.hypot(*np.moveaxis(self.shifts, 2, 0)).max(initial=0.0))
 
     def within(self, y0: int, x0: int, y1: int, x1: int) -> Iterator[tuple[Box, float, float]]:
-        """(box, dy, dx) of every displaced block, as far as it lies within the box given; px of the image."""
+        """(box, dy, dx) of displaced blocks, as far as they lie within the box given; px of the image.
+
+        Neighbours in a row that are displaced alike come as one.
+        """
         first_row, first_column = y0 // SMALL, x0 // SMALL
         part = self.shifts[first_row : -(-y1 // SMALL), first_column : -(-x1 // SMALL)]
-        for row, column in np.argwhere(part.any(axis=2)).tolist():
-            top, left = (row + first_row) * SMALL, (column + first_column) * SMALL
-            box = Box(max(top, y0), max(left, x0), min(top + SMALL, y1), min(left + SMALL, x1))
-            yield box, float(part[row, column, 0]), float(part[row, column, 1])
+        for row in np.flatnonzero(part.any(axis=(1, 2))).tolist():
+            top = (row + first_row) * SMALL
+            changes = np.flatnonzero((part[row, 1:] != part[row, :-1]).any(axis=1)) + 1
+            for start, end in pairwise([0, *changes.tolist(), part.shape[1]]):
+                dy, dx = part[row, start].tolist()
+                if dy or dx:
+                    left, right = (start + first_column) * SMALL, (end + first_column) * SMALL
+                    yield Box(max(top, y0), max(left, x0), min(top + SMALL, y1), min(right, x1)), dy, dx
 
 
 def measure_local_shifts(laid: Image, image: Image, reach: int) -> LocalShifts:
@@ -93,7 +101,7 @@ def _candidates(laid: Image, image: Image, reach: int) -> dict[tuple[int, int], 
     for row, column in np.argwhere(suspect).tolist():
         y, x = ys[row], xs[column]
         shift = _displacement(laid, image, y, x, reach)
-        if shift is None:
+        if shift is None or max(map(abs, shift)) < ALIKE:  # not found, or where it should be
             continue
         for small_y in range(max(0, y - LARGE) // SMALL, -(-min(height, y + 2 * LARGE) // SMALL)):
             for small_x in range(max(0, x - LARGE) // SMALL, -(-min(width, x + 2 * LARGE) // SMALL)):
@@ -127,9 +135,8 @@ def _displacement(laid: Image, image: Image, y: int, x: int, reach: int) -> Shif
 def _best(laid: Image, image: Image, row: int, column: int, candidates: list[Shift]) -> Shift:
     """The candidate that explains the small block best; none where none explains it much better than the pose."""
     y, x = row * SMALL, column * SMALL
-    left = {shift: _difference(laid, image, y, x, SMALL, MARGIN, shift) for shift in candidates}
-    best = min(left, key=lambda shift: (left[shift], shift))
-    return best if left[best] < GAIN * _difference(laid, image, y, x, SMALL, MARGIN) else (0.0, 0.0)
+    left, best = min((_difference(laid, image, y, x, SMALL, MARGIN, shift), shift) for shift in candidates)
+    return best if left < GAIN * _difference(laid, image, y, x, SMALL, MARGIN) else (0.0, 0.0)
 
 
 def _difference(
@@ -143,7 +150,7 @@ def _difference(
     if y0 >= y1 or x0 >= x1:
         return np.inf
     apart = cv2.absdiff(image[y0:y1, x0:x1], laid[y0 + dy : y1 + dy, x0 + dx : x1 + dx])
-    return float(np.mean(cv2.mean(apart)[: 1 if apart.ndim == 2 else apart.shape[2]]))
+    return float(cv2.mean(apart.reshape(len(apart), -1))[0])
 
 
 def _half(picture: Grey) -> Grey:
