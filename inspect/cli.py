@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from flawmap.inspect.convert_command import convert
 from flawmap.inspect.line_commands import drift, watch
 from flawmap.tiling.errors import FlawmapError, ImageError, UsageError
 
@@ -232,6 +233,7 @@ def inspect(
 
 app.command()(watch)
 app.command()(drift)
+app.command()(convert)
 
 
 @app.command()

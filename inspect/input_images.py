@@ -76,7 +76,7 @@ def file_name(image: str) -> str:
     encoded = flat.encode()
     if flat == image and len(encoded) <= LONGEST_NAME:
         return image
-    digest = hashlib.sha256(image.encode(errors="surrogateescape")).hexdigest()[:16]
+    digest = hashlib.sha256(image.encode(errors="surrogatepass")).hexdigest()[:16]
     kept = encoded[: LONGEST_NAME - len(digest) - 1].decode(errors="ignore")  # no half character at the cut
     return f"{kept}-{digest}"
 

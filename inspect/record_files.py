@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,7 +22,7 @@ def write_record(run_dir: Path, name: str, record: ImageRecord) -> None:
     """OSError where it cannot be written."""
     path = record_path(run_dir, name)
     path.parent.mkdir(exist_ok=True)
-    write_text(path, _to_json(record))
+    write_text(path, json_text(record.model_dump()))
 
 
 def read_record(path: Path) -> ImageRecord | None:
@@ -32,7 +32,7 @@ def read_record(path: Path) -> ImageRecord | None:
 
 def write_run_info(run_dir: Path, info: RunInfo) -> None:
     """OSError where it cannot be written."""
-    write_text(run_dir / RUN_INFO, _to_json(info))
+    write_text(run_dir / RUN_INFO, json_text(info.model_dump()))
 
 
 def read_run_info(run_dir: Path) -> RunInfo | None:
@@ -40,9 +40,8 @@ def read_run_info(run_dir: Path) -> RunInfo | None:
     return _from_json(run_dir / RUN_INFO, RunInfo)
 
 
-def _to_json(record: BaseModel) -> str:
+def json_text(values: Any) -> str:
     """Readable names where they are Unicode; an undecodable byte stays the lone surrogate that Python makes of it."""
-    values = record.model_dump()
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
     try:
         text.encode()

@@ -2,7 +2,7 @@
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from flawmap.tiling.errors import UsageError
 
@@ -54,7 +54,7 @@ def _walk(folder: Path, ancestors: tuple[str, ...]) -> list[Path]:
     return images
 
 
-def natural_order(path: Path) -> tuple[list[NameKey], str]:
+def natural_order(path: PurePath) -> tuple[list[NameKey], str]:
     """Folder by folder, numbers by value and letters without case; the path itself decides what is left (a1, a01)."""
     return [_name_key(part) for part in path.parts], str(path)
 

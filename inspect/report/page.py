@@ -7,16 +7,14 @@ copied gets the same page. Style and script are part of it. What an image's regi
 
 import base64
 import hashlib
-import json
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
 from markupsafe import Markup
-from pydantic import BaseModel, ValidationError
 
+from flawmap.inspect.recorded_run import read_recorded_run
 from flawmap.inspect.records import ImageRecord, RunInfo
 from flawmap.inspect.report.defect_map import defect_maps
 from flawmap.inspect.report.heat_scale import INFERNO, NG_PLACE, REVIEW_PLACE, HeatScale
@@ -26,13 +24,9 @@ from flawmap.inspect.report.part_rows import PartRow, axis_of_parts, part_rows
 from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
 from flawmap.inspect.report.viewer_files import bring_viewer
 from flawmap.inspect.run_layout import PAGE_FILES, image_data_path
-from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_text
 
-THRESHOLDS = ("review", "ng", "severity_review", "severity_ng")
 SCRIPTS = ("images.js", "table.js", "picture.js", "look.js", "print.js")  # one function around all of them
-
-Record = TypeVar("Record", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -54,18 +48,9 @@ def write_page(run_dir: Path) -> Path:
 
     UsageError where the folder holds no run, or a record in it cannot be read.
     """
-    if not (run_dir / "run.json").is_file():
-        raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
-    run = _read(run_dir / "run.json", RunInfo)
-    for thresholds in [run.thresholds] if run.recipe is None else [model.thresholds for model in run.recipe.models]:
-        missing = [name for name in THRESHOLDS if name not in thresholds]
-        if missing:
-            raise UsageError(
-                f"{run_dir / 'run.json'} is not a record of this flawmap: `thresholds.{missing[0]}`: missing"
-            )
-    found = [(path.name.removesuffix(".json"), _read(path, ImageRecord)) for path in _record_files(run_dir)]
-    names = {record.image: name for name, record in found}
-    ordered = worst_first([record for _, record in found], lambda record: record.image)
+    recorded = read_recorded_run(run_dir)
+    run, names = recorded.info, {image.record.image: image.name for image in recorded.images}
+    ordered = worst_first([image.record for image in recorded.images], lambda record: record.image)
     images = [PageImage(key, names[record.image], record) for key, record in enumerate(ordered)]
     _write_image_data(run_dir, run, images)
     page = run_dir / "index.html"
@@ -143,23 +128,6 @@ def render(run: RunInfo, images: list[PageImage], viewer: str | None) -> str:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     return without_surrogates(rendered)
-
-
-def _record_files(run_dir: Path) -> list[Path]:
-    """Hidden files are records still being written."""
-    return sorted(path for path in (run_dir / "regions").rglob("*.json") if not path.name.startswith("."))
-
-
-def _read(path: Path, kind: type[Record]) -> Record:
-    try:
-        # pydantic's own JSON parser refuses the lone surrogates that stand for file names that are not UTF-8.
-        return kind.model_validate(json.loads(path.read_text("utf-8", errors="surrogateescape")))
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path} is not a record of this flawmap: `{place}`: {first['msg']}") from error
 
 
 def _total(milliseconds: dict[str, float]) -> float | None:

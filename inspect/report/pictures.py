@@ -106,8 +106,9 @@ def write_pictures(
 def write_heatmap(run_dir: Path, name: str, heatmap: Pixels) -> str:
     """Writes the scores of a whole image, float32 [H, W], as `overlays/<name>-heatmap.tif` and returns that path.
 
-    Tiled float32 TIFF, deflate: what ImageJ, napari and QuPath open. Scores are rounded to 12 significant bits (one
-    part in 8192 at most), which nobody sees and which halves the file.
+    Tiled float32 TIFF, deflate with the floating-point predictor, which tifffile reads and Bio-Formats does not: for
+    Fiji and QuPath there is `flawmap convert --to ome-tiff`. Scores are rounded to 12 significant bits (one part in
+    8192 at most), which nobody sees and which halves the file.
     """
     path = heatmap_path(name)
     (run_dir / path).parent.mkdir(parents=True, exist_ok=True)

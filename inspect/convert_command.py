@@ -1,0 +1,29 @@
+"""`flawmap convert`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flawmap.inspect.exchange.formats import Format
+
+
+def convert(
+    run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` wrote.")],
+    to: Annotated[Format, typer.Option(help="What to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File (coco, pdf) or folder (the others) to write.")],
+) -> None:
+    """Writes a run in the formats of other programs: COCO, LabelMe, Parquet, heatmaps as OME-TIFF, a PDF summary."""
+    from flawmap.inspect.convert import convert as convert_run
+    from flawmap.inspect.progress import printable, progress
+    from flawmap.tiling.errors import ImageError
+
+    converted = convert_run(run_dir, to, output, progress=progress)
+    for note in converted.notes:
+        print(f"note: {note}", file=sys.stderr, flush=True)
+    for failure in converted.failures:
+        print(f"flawmap: {printable(failure)}", file=sys.stderr, flush=True)
+    print(output if len(converted.paths) == 1 else f"{output}: {len(converted.paths)} files")
+    if converted.failures:
+        raise typer.Exit(ImageError.exit_code)

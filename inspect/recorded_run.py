@@ -1,0 +1,79 @@
+"""A run as it was written down, read back for whoever shows it or hands it on."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from flawmap.inspect.records import ImageRecord, RunInfo
+from flawmap.inspect.run_layout import RECORDS, RUN_INFO
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.image_listing import natural_order
+
+THRESHOLDS = ("review", "ng", "severity_review", "severity_ng")  # without which nothing can be said of an image
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class RecordedImage:
+    """One image of a run, and what its files in the run folder are called."""
+
+    name: str
+    record: ImageRecord
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """Everything that `folder` holds, images in natural order of their names."""
+
+    folder: Path
+    info: RunInfo
+    images: list[RecordedImage]
+
+    @property
+    def inspected(self) -> list[RecordedImage]:
+        """Without those that could not be: nobody has looked at them."""
+        return [image for image in self.images if image.record.verdict != "ERROR"]
+
+    def thresholds_of(self, record: ImageRecord) -> dict[str, float]:
+        """Those by which an image was judged; empty where no model of a recipe inspected it."""
+        if self.info.recipe is None:
+            return self.info.thresholds
+        return {} if record.model is None else self.info.recipe.models[record.model].thresholds
+
+
+def read_recorded_run(run_dir: Path) -> RecordedRun:
+    """The run in `run_dir`; UsageError where the folder holds none, or a record in it cannot be read."""
+    if not (run_dir / RUN_INFO).is_file():
+        raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
+    info = _read(run_dir / RUN_INFO, RunInfo)
+    for thresholds in [info.thresholds] if info.recipe is None else [model.thresholds for model in info.recipe.models]:
+        missing = [name for name in THRESHOLDS if name not in thresholds]
+        if missing:
+            raise UsageError(
+                f"{run_dir / RUN_INFO} is not a record of this flawmap: `thresholds.{missing[0]}`: missing"
+            )
+    images = [RecordedImage(path.name.removesuffix(".json"), _read(path, ImageRecord)) for path in _records(run_dir)]
+    images.sort(key=lambda image: natural_order(PurePosixPath(image.record.image)))
+    return RecordedRun(run_dir, info, images)
+
+
+def _records(run_dir: Path) -> Iterable[Path]:
+    """Hidden files are records still being written."""
+    return (path for path in (run_dir / RECORDS).rglob("*.json") if not path.name.startswith("."))
+
+
+def _read(path: Path, kind: type[Record]) -> Record:
+    try:
+        # pydantic's own JSON parser refuses the lone surrogates that stand for file names that are not UTF-8.
+        return kind.model_validate(json.loads(path.read_text("utf-8", errors="surrogateescape")))
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path} is not a record of this flawmap: `{place}`: {first['msg']}") from error
