@@ -12,9 +12,9 @@ Precision = Literal["16-mixed", "bf16-mixed", "32-true"]  # Lightning's words
 def precision_for(accelerator: str, cpu_flags: Path = CPU_FLAGS) -> Precision:
     """What the network is computed in on Lightning's `accelerator`; weights and losses stay float32 in any case.
 
-    On a GPU float16. On a CPU with bfloat16 units, bfloat16 (a step with its batch took 102 ms instead of 130 on two cores of a Xeon with AMX): it has the range of
-    float32, and a network that is shown noise in every tile does not miss the last digits. Export and inspection are
-    float32.
+    On a GPU float16. On a CPU with bfloat16 units, bfloat16: on two cores of a Xeon with AMX a step and its batch took
+    102 ms instead of 130. It has the range of float32, and a network that is shown noise in every tile does not miss the
+    last digits. Export and inspection are float32.
     """
     if accelerator == "gpu":
         return "16-mixed"
