@@ -13,7 +13,7 @@ def precision_for(accelerator: str, cpu_flags: Path = CPU_FLAGS) -> Precision:
     """What the network is computed in on Lightning's `accelerator`; weights and losses stay float32 in any case.
 
     On a GPU float16. On a CPU with bfloat16 units, bfloat16: on two cores of a Xeon with AMX a step and its batch took
-    102 ms instead of 130. It has the range of float32, and a network that is shown noise in every tile does not miss the
+    102 ms instead of 130. It has the range of float32, and a network that sees noise in every tile does not miss the
     last digits. Export and inspection are float32.
     """
     if accelerator == "gpu":
