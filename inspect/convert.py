@@ -1,9 +1,11 @@
 """A run in the formats of other programs: what `flawmap convert` does."""
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flawmap.inspect.evaluation.summary import summary
 from flawmap.inspect.exchange.coco_file import write_coco
 from flawmap.inspect.exchange.formats import Format
 from flawmap.inspect.exchange.labelme_files import write_labelme
@@ -12,10 +14,11 @@ from flawmap.inspect.exchange.parquet_tables import write_parquet
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.recipe.parts import PartResult, Parts
 from flawmap.inspect.recorded_run import RecordedRun, read_recorded_run
+from flawmap.inspect.report.pdf_summary import write_pdf
 from flawmap.inspect.run_layout import DRIFT, EVALUATION, METRICS, OUTPUT_FOLDERS, RUN_INFO, WATCH_FOLDERS
 from flawmap.tiling.errors import ImageError, UsageError
 
-SUFFIXES = {Format.COCO: ".json"}  # of the formats that are one file; the others are folders
+SUFFIXES = {Format.COCO: ".json", Format.PDF: ".pdf"}  # of the formats that are one file; the others are folders
 
 
 @dataclass
@@ -49,6 +52,9 @@ def _as_file(run: RecordedRun, to: Format, output: Path) -> Converted:
     if output.suffix.lower() != suffix or output.is_dir():
         raise UsageError(f"`-o` (={output}) must be a file that ends in {suffix}: `--to {to}` writes one")
     output.parent.mkdir(parents=True, exist_ok=True)
+    if to is Format.PDF:
+        write_pdf(run, _evaluated(run), output)
+        return Converted([output])
     write_coco(run, output)
     return Converted([output], _left_out(run))
 
@@ -80,6 +86,14 @@ def _ome_tiffs(run: RecordedRun, output: Path, progress: ShowProgress) -> Conver
                 converted.failures.append(str(error))
             step(image.record.image)
     return converted
+
+
+def _evaluated(run: RecordedRun) -> str:
+    """What `flawmap evaluate` found about the run, if it was asked; empty otherwise."""
+    try:
+        return summary(json.loads((run.folder / METRICS).read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or another flawmap's
+        return ""
 
 
 def _parts(run: RecordedRun) -> list[PartResult] | None:

@@ -1,8 +1,11 @@
 """Runs in the formats of other programs, opened by what those programs read them with."""
 
 import contextlib
+import csv
 import io
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +40,7 @@ from flawmap.tiling.images import write_image
 from flawmap.tiling.labelme import read_labelme
 from tests.bundles import good_image, make_bundle
 from tests.test_cli import run as flawmap
+from tests.test_recipe import mixed, station, write_recipe  # noqa: F401 (fixtures)
 from tests.test_report import HOSTILE, image_record, region, run_info, write_run
 
 # Of pycocotools 2.0.11, with numpy 2.
@@ -388,6 +392,81 @@ def test_a_damaged_heatmap_stops_no_other(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.ome.tif"]
 
 
+# The PDF
+
+
+def pdf_text(path: Path) -> str:
+    """What can be searched for, by poppler where the machine has it; and that it is a PDF at all."""
+    data = path.read_bytes()
+    assert data.startswith(b"%PDF-") and data.rstrip().endswith(b"%%EOF")
+    if shutil.which("pdftotext") is None:
+        pytest.skip("no pdftotext here")
+    return subprocess.run(["pdftotext", "-layout", path, "-"], capture_output=True, text=True, check=True).stdout
+
+
+def test_pdf_says_what_was_found(run_dir: Path, recorded: RecordedRun, tmp_path: Path) -> None:
+    convert(run_dir, Format.PDF, tmp_path / "summary.pdf")
+    text = pdf_text(tmp_path / "summary.pdf")
+    assert "Inspection of toy" in text and recorded.info.bundle_sha256 in text
+    assert "0.1 false regions on a good image allowed" in text and "REVIEW from 0.70, NG from 1.00" in text
+    assert re.search(r"torn\.png +ERROR +0 +", text) and "lot 1/ünï.png" in text
+    worst = next(image.record for image in recorded.images if image.record.image == "bad.png").regions[0]
+    assert f"at x {worst.x_min}, y {worst.y_min}" in text
+    assert "Against the truth" not in text and "Reviewed by" in text
+    assert (tmp_path / "summary.pdf").read_bytes().count(b"/Subtype /Image") >= 4 * 3
+
+
+def test_pdf_of_hostile_names(hostile: Path, tmp_path: Path) -> None:
+    """No name is markup, a formula, or beyond the font; pictures that are gone are left out."""
+    names = ["$x^2$ 漢.png", "a" * 300 + "end.png"]
+    for index, name in enumerate(names):
+        one = image_record(name, verdict="NG", severity=2.0, regions=[region((1, 1, 9, 9), picture="../../up.png")])
+        (hostile / "regions" / f"x{index}.json").write_text(json.dumps(one.model_dump()))
+    convert(hostile, Format.PDF, tmp_path / "summary.pdf")
+    text = pdf_text(tmp_path / "summary.pdf")
+    assert r"$x^2$ \u6f22.png" in text and "…" in text and "end.png" in text
+    assert "<script>alert(1)</script>.png" in text and r"caf\xe9" in text and "truncated <PNG>" in text
+    assert "and 7 that rules dropped" in text
+
+
+def test_pdf_of_a_long_run_and_of_an_empty_one(tmp_path: Path) -> None:
+    records = [
+        image_record(f"{i}.png", verdict="NG", severity=1.5, regions=[region((i, i, i + 9, i + 9))]) for i in range(340)
+    ]
+    write_run(tmp_path / "long", records, run_info())
+    convert(tmp_path / "long", Format.PDF, tmp_path / "long.pdf")
+    text = pdf_text(tmp_path / "long.pdf")
+    assert "and 40 more: images.csv of the run has them all" in text and "and 330 more, in the run's report" in text
+    write_run(tmp_path / "empty", [], run_info(finished=None, state="interrupted"))
+    convert(tmp_path / "empty", Format.PDF, tmp_path / "empty.pdf")
+    assert "interrupted" in pdf_text(tmp_path / "empty.pdf")
+
+
+# Recipes
+
+
+def test_a_run_with_a_recipe(station: Path, mixed: Path, tmp_path: Path) -> None:  # noqa: F811
+    run = tmp_path / "run"
+    inspect_folder([mixed], write_recipe(station), run, heatmaps=True, zoom=False)
+    for to, output in (
+        (Format.COCO, "coco.json"),
+        (Format.PDF, "s.pdf"),
+        (Format.PARQUET, "t"),
+        (Format.OME_TIFF, "o"),
+    ):
+        convert(run, to, tmp_path / output)
+    told = json.loads((tmp_path / "coco.json").read_text())
+    assert {(image["part"], image["camera"]) for image in told["images"]} >= {("B", "top"), ("C", "side2")}
+    parts = {row["part"]: row for row in parquet.read_table(tmp_path / "t" / "parts.parquet").to_pylist()}
+    with (run / "parts.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert parts[row["part"]]["verdict"] == row["verdict"]
+            assert parts[row["part"]]["missing_cameras"] == [name for name in row["missing_cameras"].split(";") if name]
+    assert parts["D"]["verdict"] == "ERROR" and parts["D"]["severity"] is None
+    assert len(list((tmp_path / "o").iterdir())) == 11
+    assert "no picture of side2" in pdf_text(tmp_path / "s.pdf")
+
+
 # The command
 
 
@@ -408,6 +487,7 @@ def test_the_command_says_where_it_wrote(plain: Path, tmp_path: Path) -> None:
     ("to", "output", "message"),
     [
         (Format.COCO, "folder", r"`-o` \(=.*folder\) must be a file that ends in .json: `--to coco` writes one"),
+        (Format.PDF, "x.json", r"`-o` \(=.*x.json\) must be a file that ends in .pdf: `--to pdf` writes one"),
         (Format.PARQUET, "file.txt", r"`-o` \(=.*file.txt\) must be a folder: `--to parquet` writes several files"),
         (Format.LABELME, "run/regions", r"`-o` \(=.*\) must not lie in `regions/` of the run"),
         (Format.COCO, "run/page/x.json", r"`-o` \(=.*\) must not lie in `page/` of the run"),

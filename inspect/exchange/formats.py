@@ -10,3 +10,4 @@ class Format(StrEnum):
     LABELME = "labelme"
     PARQUET = "parquet"
     OME_TIFF = "ome-tiff"
+    PDF = "pdf"
