@@ -60,6 +60,7 @@ def test_help_names_every_command() -> None:
         "demo",
         "watch",
         "drift",
+        "convert",
     ):
         assert command in done.stdout
 

@@ -22,6 +22,9 @@ from annotated_types import Len
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pydantic import BaseModel, ConfigDict
@@ -34,6 +37,7 @@ from flawmap.inspect.exchange.outlines import outer_edges
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.heatmap_file import open_heatmap, read_heatmap
 from flawmap.inspect.recorded_run import RecordedRun, read_recorded_run
+from flawmap.inspect.report.pdf_sheets import SETTINGS, fitted, printable
 from flawmap.inspect.report.pictures import write_heatmap
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import write_image
@@ -427,6 +431,18 @@ def test_pdf_of_hostile_names(hostile: Path, tmp_path: Path) -> None:
     assert r"$x^2$ \u6f22.png" in text and "…" in text and "end.png" in text
     assert "<script>alert(1)</script>.png" in text and r"caf\xe9" in text and "truncated <PNG>" in text
     assert "and 7 that rules dropped" in text
+
+
+@settings(max_examples=40)
+@given(st.text(max_size=60), st.floats(5, 80), st.sampled_from(["normal", "bold"]))
+def test_no_text_reaches_into_the_next(text: str, room: float, weight: str) -> None:
+    """Against the width that matplotlib itself lays the text out with."""
+    shown = fitted(text, room, 9, weight)
+    with rc_context(SETTINGS):
+        drawn = Figure(dpi=720).text(0, 0, shown, fontsize=9, weight=weight)
+        width = drawn.get_window_extent(FigureCanvasAgg(drawn.figure).get_renderer()).width / 720 * 25.4
+    assert width <= room + 0.3 or len(shown) <= 3
+    assert shown == printable(text) or "…" in shown
 
 
 def test_pdf_of_a_long_run_and_of_an_empty_one(tmp_path: Path) -> None:

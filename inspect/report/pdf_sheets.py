@@ -13,7 +13,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 
 from flawmap.inspect.report.page_text import without_surrogates
@@ -21,11 +22,13 @@ from flawmap.inspect.report.page_text import without_surrogates
 WIDTH, HEIGHT, MARGIN = 210.0, 297.0, 18.0  # mm
 INSIDE = WIDTH - 2 * MARGIN
 MM_PER_INCH = 25.4
+MEASURED_DPI = 1200  # of texts: at few dots an inch hinting makes letters wider
+FREETYPE_UNITS = 64  # a dot
 LINE = 4.6  # mm, of body text
 BODY, SMALL, HEADING, TITLE = 9.0, 7.5, 12.0, 18.0  # points
 INK, GREY = "#1c1f24", "#5b6169"
 FONT = "DejaVu Sans"  # comes with matplotlib
-CHARACTER = 0.19  # mm a point: what a character takes on average, generously
+GAP = 1.5  # mm, between two texts of a line
 # Text that can be searched (42: TrueType), and in which a $ is a $.
 SETTINGS: dict[Any, Any] = {"font.family": FONT, "pdf.fonttype": 42, "text.usetex": False, "text.parse_math": False}
 
@@ -73,9 +76,9 @@ class Sheets:
         self.need(LINE)
         self.y += LINE
         ends = [*(x for x, _ in cells[1:]), INSIDE]
+        weight = "bold" if bold else "normal"
         for (x, text), end in zip(cells, ends, strict=True):
-            room = int((end - x) / (CHARACTER * size))
-            self._put(MARGIN + x, self.y, shortened(text, room), size, colour, weight="bold" if bold else "normal")
+            self._put(MARGIN + x, self.y, fitted(text, end - x - GAP, size, weight), size, colour, weight=weight)
 
     def plot(self, height: float, *, width: float = INSIDE, left: float = 0.0) -> Axes:
         """Axes of `width` x `height` mm below what is there; `y` stays above them."""
@@ -126,12 +129,23 @@ def sheets(path: Path, title: str, footer: str) -> Iterator[Sheets]:
         drawn.finish()
 
 
-def shortened(text: str, room: int) -> str:
-    """The first `room` characters, or both ends of a longer text: of a path the end tells most."""
-    if len(text) <= room:
-        return text
-    tail = max(1, room * 2 // 3)
-    return f"{text[: max(1, room - tail - 1)]}…{text[-tail:]}"
+def fitted(text: str, room: float, size: float, weight: str = "normal") -> str:
+    """`text` as it is printed, in `room` mm: as it is or, if longer, both ends of it; of a path the end tells most."""
+    text = shown = printable(text)
+    n = len(text)
+    while n > 2 and (width := _width(shown, size, weight)) > room:
+        n = max(2, min(n - 1, int(n * room / width)))
+        tail = n * 2 // 3
+        shown = f"{text[: n - tail]}…{text[len(text) - tail :]}"
+    return shown
+
+
+def _width(text: str, size: float, weight: str) -> float:
+    """What `text` takes in print, mm."""
+    font = _font(weight)
+    font.set_size(size, MEASURED_DPI)
+    font.set_text(text)
+    return float(font.get_width_height()[0]) / FREETYPE_UNITS / MEASURED_DPI * MM_PER_INCH
 
 
 def printable(text: str) -> str:
@@ -142,4 +156,8 @@ def printable(text: str) -> str:
 
 @cache
 def _known() -> frozenset[int]:
-    return frozenset(get_font(findfont(FONT)).get_charmap())
+    return frozenset(_font("normal").get_charmap())
+
+
+def _font(weight: str) -> FT2Font:
+    return get_font(findfont(FontProperties(family=FONT, weight=weight)))

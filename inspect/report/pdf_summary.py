@@ -120,7 +120,7 @@ def _counts(pdf: Sheets, what: str, counts: Counter[str]) -> None:
     height, wide = 17.0, INSIDE / 5
     pdf.need(height + 4)
     axes = pdf.plot(height)
-    axes.set(xlim=(0, INSIDE), ylim=(0, height))
+    axes.set(xlim=(-0.5, INSIDE - 0.5), ylim=(-0.5, height + 0.5))
     axes.set_axis_off()
     shown = [(what, sum(counts.values()), INK), *((v, counts[v], COLOURS[v]) for v in ("OK", "REVIEW", "NG", "ERROR"))]
     for place, (name, count, colour) in enumerate(shown):
@@ -139,7 +139,8 @@ def _severities(pdf: Sheets, run: RecordedRun, records: list[ImageRecord], parts
         axis = axis_of_parts(info.recipe, parts, records)
     judged = parts or records
     pdf.heading(f"Severity of the {'parts' if parts else 'images'}")
-    pdf.need(height + 10)
+    pdf.need(height + 14)
+    pdf.y += 4
     axes = pdf.plot(height)
     for bar in axis.bars(judged):
         axes.bar(
@@ -184,7 +185,7 @@ def _defect_map(pdf: Sheets, drawn: DefectMap) -> None:
     camera = f", camera {drawn.camera}" if drawn.camera else ""
     pdf.heading(f"Where regions lie{camera}")
     pdf.line(
-        [(0, f"{drawn.n_regions} regions of {drawn.n_images} images; shaded where those of several images gather")],
+        [(0, f"regions: {drawn.n_regions}, on {drawn.n_images} images; shaded where those of several images gather")],
         colour=GREY,
     )
     pdf.y += 3
