@@ -174,6 +174,24 @@ def filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         outside = grown
 
 
+def test_another_region_in_the_same_box_is_not_part_of_it(tmp_path: Path) -> None:
+    """A hook with a dot in its bay, and a speck that never reached a candidate's score."""
+    heatmap = np.zeros((80, 90), np.float32)
+    heatmap[10:40, 10] = heatmap[39, 10:50] = 7
+    heatmap[15:18, 40:44] = 9
+    heatmap[20, 25] = 4.5
+    spots = [region((15, 40, 18, 44)), region((10, 10, 40, 50), 2)]
+    record = image_record("a.png", height=80, width=90, verdict="NG", severity=2.0, regions=spots)
+    thresholds = {**run_info().thresholds, "grow": 4.0, "candidate": 5.0}
+    write_run(tmp_path, [record], run_info(thresholds=thresholds), ["a"])
+    write_heatmap(tmp_path, "a", heatmap)
+    convert(tmp_path, Format.COCO, tmp_path / "coco.json")
+    coco = pycoco(tmp_path / "coco.json")
+    dot, hook = (coco.annToMask(annotation) for annotation in coco.dataset["annotations"])
+    np.testing.assert_array_equal(dot, heatmap == 9)
+    np.testing.assert_array_equal(hook, heatmap == 7)
+
+
 def test_coco_without_heatmaps_has_boxes(hostile: Path, tmp_path: Path) -> None:
     converted = convert(hostile, Format.COCO, tmp_path / "coco.json")
     assert converted.notes == [

@@ -44,14 +44,20 @@ class Outlines:
         """Which pixels of its box belong to a region: not those of another one that lies in a bay of it."""
         mask = scores >= np.float32(self._thresholds["grow"])
         seed = self._thresholds["candidate"]
-        seed -= abs(seed) * ROUNDED
         n_pieces, labels = cv2.connectedComponents(_reaching(mask), connectivity=8)
-        others = [other for other in self._record.regions if other is not region and _size(other) < _size(region)]
-        for piece in range(1, n_pieces):
-            own = mask & (labels == piece)
-            if scores[own].max() < seed or any(_lies_in(own, region, other) for other in others):
-                mask &= ~own
-        return mask
+        ys, xs = np.nonzero(mask)
+        pieces = np.asarray(labels[ys, xs], np.int32)
+        peaks = np.full(n_pieces, -np.inf, np.float32)
+        np.maximum.at(peaks, pieces, scores[ys, xs])
+        (top, bottom), (left, right) = (
+            _extents(n_pieces, pieces, places + origin) for places, origin in ((ys, region.y_min), (xs, region.x_min))
+        )
+        own = peaks >= seed - abs(seed) * ROUNDED
+        for other in self._record.regions:
+            if other is not region and _size(other) < _size(region):
+                within_rows = (top >= other.y_min) & (bottom < other.y_max)
+                own &= ~(within_rows & (left >= other.x_min) & (right < other.x_max))
+        return np.asarray(mask & own[labels], np.bool_)
 
 
 def outer_edges(mask: NDArray[np.bool_]) -> list[Polygon]:
@@ -83,12 +89,11 @@ def _size(region: RegionRecord) -> int:
     return (region.y_max - region.y_min) * (region.x_max - region.x_min)
 
 
-def _lies_in(own: NDArray[np.bool_], region: RegionRecord, other: RegionRecord) -> bool:
-    """Whether all of `own`, a mask in the box of `region`, lies in the box of `other`."""
-    ys, xs = np.nonzero(own)
-    return bool(
-        ys.min() + region.y_min >= other.y_min
-        and ys.max() + region.y_min < other.y_max
-        and xs.min() + region.x_min >= other.x_min
-        and xs.max() + region.x_min < other.x_max
-    )
+def _extents(
+    n: int, pieces: NDArray[np.int32], places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first and the last of the `places` of each of `n` pieces, [n] each."""
+    first, last = np.full(n, np.iinfo(np.int64).max), np.full(n, -1)
+    np.minimum.at(first, pieces, places)
+    np.maximum.at(last, pieces, places)
+    return first, last
