@@ -126,6 +126,25 @@ def test_another_content_under_an_old_name_is_another_picture(folder: Path, afte
     status = (folder / "a.png").stat()
     arrivals = arrivals_in(folder, done={"a.png": Stamp(1, status.st_mtime_ns)})
     assert after(SETTLE, arrivals) == []
+    os.utime(folder / "a.png", ns=(0, status.st_mtime_ns + 1))
+    (arrival,) = after(SETTLE, arrivals)
+    assert arrival.again
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_copy_that_gets_its_original_time_late_is_no_other_picture(
+    folder: Path, after: After, restarted: bool
+) -> None:
+    """`cp -p` on a busy machine: the picture was inspected between closing the file and setting its time."""
+    (folder / "a.png").write_bytes(b"1")
+    arrivals = arrivals_in(folder)
+    (arrival,) = after(SETTLE, arrivals)
+    arrivals.done(arrival, arrival.stamp)
+    os.utime(folder / "a.png", (5, 5))
+    if restarted:
+        arrivals = arrivals_in(folder, done={"a.png": arrival.stamp})
+    assert after(SETTLE, arrivals) == [] and not arrivals.unsettled
+    (folder / "a.png").write_bytes(b"22")  # of another size, whatever its time
     os.utime(folder / "a.png", (5, 5))
     (arrival,) = after(SETTLE, arrivals)
     assert arrival.again

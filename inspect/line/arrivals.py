@@ -68,6 +68,19 @@ class _Known:
     unreadable: bool = False  # as it is now; once more when the patience ends
     taken: bool = False
 
+    @property
+    def is_done(self) -> bool:
+        """Whether what lies there has its result.
+
+        So has a picture of the same size and an older time: `cp -p` gives a file the time of its original once it is
+        closed, which may be after it was inspected. Whoever writes another picture gives it a later time.
+        """
+        if self.inspected is None or self.stamp is None:
+            return False
+        return (
+            self.stamp.size_bytes == self.inspected.size_bytes and self.stamp.modified_ns <= self.inspected.modified_ns
+        )
+
 
 @dataclass
 class _Found:
@@ -113,7 +126,7 @@ class Arrivals:
         """Whether a picture lies there that time alone makes complete: worth another look soon."""
         if self._patience.done_marker:
             return False
-        return any(not known.taken and known.inspected != known.stamp for known in self._known.values())
+        return any(not known.taken and not known.is_done for known in self._known.values())
 
     def look(self, closed: Collection[str] = ()) -> None:
         """Looks at the folder; `closed`: paths of files that were closed or renamed since the last look."""
@@ -172,7 +185,7 @@ class Arrivals:
         ready = []
         for known in self._known.values():
             stamp = known.stamp
-            if stamp is None or known.taken or known.inspected == stamp:
+            if stamp is None or known.taken or known.is_done:
                 continue
             marked = not found.markers.isdisjoint((f"{known.path}{DONE}", str(known.path.with_suffix(DONE))))
             still = now - known.since
