@@ -155,10 +155,17 @@ def _regions(hot: list[HotPixels], n_pixels: int) -> tuple[float, NDArray[np.flo
 
 
 def fit_tail(peaks: NDArray[np.float64], grow: float, n_images: int) -> tuple[ParetoTail, NDArray[np.float64]]:
-    """Splits ascending `peaks` (float64 [n]) into the counted ones and a tail fitted to the rest."""
+    """Splits ascending `peaks` (float64 [n]) into the counted ones and a tail fitted to the rest.
+
+    Scores may come in steps (a local median of whole grey levels). Peaks that equal the threshold are counted then:
+    as excesses of 0 they would make a tail so heavy that no defect reached NG.
+    """
     n_tail = min(len(peaks), max(20, min(TAIL_PEAKS, int(len(peaks) * TAIL_SHARE))))
     counted = peaks[: len(peaks) - n_tail]
     threshold = max(grow, float(counted[-1])) if len(counted) else grow
+    above = int(np.sum(peaks > threshold))
+    n_tail = min(n_tail, above) if above else n_tail
+    counted = peaks[: len(peaks) - n_tail]
     excesses = peaks[len(peaks) - n_tail :] - threshold
     shape, scale = fit_generalised_pareto(excesses)
     return ParetoTail(threshold=threshold, rate=n_tail / n_images, shape=shape, scale=scale), counted

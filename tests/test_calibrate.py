@@ -276,6 +276,19 @@ def test_one_hot_image_does_not_hide_the_others() -> None:
     assert record.n_regions == expected
 
 
+@pytest.mark.parametrize("step", [0.1, 0.5, 1.0])
+def test_scores_in_steps_leave_no_tail_that_hides_defects(step: float) -> None:
+    """Exponential peaks rounded to steps (a local median of whole grey levels) promise what the peaks themselves do."""
+    rng = np.random.default_rng(3)
+    for n_images in (4, 12, 40):
+        drawn = np.sort(rng.exponential(1.0, 30 * n_images))
+        tail, counted = fit_tail(np.round(drawn / step) * step, 0.0, n_images)
+        n_tail = round(tail.rate * n_images)
+        assert np.all(counted <= tail.threshold) and len(counted) + n_tail == len(drawn)
+        at_a_tenth = tail.score_at(1 + np.log10(tail.rate))  # exp(-score) * 30 = 0.1
+        assert at_a_tenth == pytest.approx(np.log(300), abs=2.5)
+
+
 def test_no_heatmap_at_all() -> None:
     with pytest.raises(UsageError, match="calibration needs at least 1 good image"):
         calibrate(iter([]), 0.1)
