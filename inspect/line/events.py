@@ -25,13 +25,14 @@ class Events:
         self.note = ""
         self._observer: Any = None
         try:
+            from watchdog.events import FileSystemEvent, FileSystemEventHandler
             from watchdog.observers import Observer
         except ImportError:
             self.note = "watchdog is not installed, pictures are found by looking only: pip install 'flawmap[watch]'"
             return
 
-        class Ring:  # all that watchdog asks of a handler
-            def dispatch(self, event: Any) -> None:
+        class Ring(FileSystemEventHandler):
+            def dispatch(self, event: FileSystemEvent) -> None:
                 path = os.fsdecode(event.dest_path if event.event_type == "moved" else event.src_path)
                 if event.is_directory or not path.lower().endswith((*IMAGE_SUFFIXES, DONE)):
                     return

@@ -37,9 +37,10 @@ class Publisher:
         self._host, self._port, self.topic, user, tls = parse_address(address)
         try:
             import paho.mqtt.client as mqtt
+            from paho.mqtt.enums import CallbackAPIVersion
         except ImportError:
             raise UsageError("`--mqtt` needs paho-mqtt: pip install 'flawmap[mqtt]'") from None
-        self._client: Any = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        self._client: Any = mqtt.Client(CallbackAPIVersion.VERSION2)
         if user:
             self._client.username_pw_set(user, os.environ.get(PASSWORD))
         if tls:
