@@ -210,7 +210,8 @@ def read_bundle(folder: Path) -> Bundle:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise UsageError(f"`bundle` (={folder}) is not there: give the folder that `flawmap train` wrote")
+        fault = "is a file" if folder.exists() else "is not there"
+        raise UsageError(f"`bundle` (={folder}) {fault}: give the folder that `flawmap train` wrote")
     for name in (INFO, SUMS):
         if not (folder / name).is_file():
             raise UsageError(f"`bundle` (={folder}) is not a flawmap bundle: it has no {name}")

@@ -4,6 +4,7 @@ torch only where it trains or exports.
 
 import logging
 import sys
+from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -83,13 +84,29 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"flawmap {installed_version('flawmap')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _flawmap(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which flawmap this is.")
+    ] = False,
+) -> None:
+    """Holds the options that need no command; typer asks for a function to hang them on."""
+
+
 @app.command()
 def train(
-    good_dir: Annotated[Path, typer.Argument(help="Folder of good images.")],
+    good_dir: Annotated[Path, typer.Argument(metavar="GOOD_DIR", help="Folder of good images.")],
     output: BundleOutput,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML file of settings.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="One setting, key=value; wins over the file.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting; wins over the file; may be given again."),
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="Let the network learn so long at most.")] = None,
     part: PartOption = None,
@@ -104,8 +121,10 @@ def train(
 
 @app.command()
 def configure(
-    bundle: Annotated[Path, typer.Argument(help="Bundle to change.")],
-    part: Annotated[Path, typer.Argument(help="YAML file: where to look, pixel size, rules of the plant.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle to change.")],
+    part: Annotated[
+        Path, typer.Argument(metavar="PART", help="YAML file: where to look, pixel size, rules of the plant.")
+    ],
 ) -> None:
     """Gives a bundle another part description, without training."""
     from flawmap.export.configure_bundle import configure_bundle
@@ -120,15 +139,18 @@ def configure(
 
 @app.command()
 def calibrate(
-    bundle: Annotated[Path, typer.Argument(help="Bundle to calibrate.")],
-    good_dir: Annotated[Path, typer.Argument(help="Good images that training did not see.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle to calibrate.")],
+    good_dir: Annotated[Path, typer.Argument(metavar="GOOD_DIR", help="Good images that training did not see.")],
     false_alarms: Annotated[
-        float | None, typer.Option(help="False regions a good image may show on average.", show_default="0.1")
+        float | None, typer.Option(help="False regions a good image may show on average; 0.1 unless given.")
     ] = None,
     quantile: Quantile = None,
     device: Device = "auto",
 ) -> None:
-    """Learns from good images at which score a region is one false alarm in ten parts, or in a hundred."""
+    """Sets the thresholds of a bundle by good images.
+
+    It learns at which score a region is one false alarm in ten parts, or in a hundred.
+    """
     from flawmap.export.calibration_record import false_alarms_of
     from flawmap.tiling.images import list_images
 
@@ -138,27 +160,28 @@ def calibrate(
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="model.ckpt that `flawmap train` left beside its bundle.")],
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="model.ckpt that `flawmap train` left beside its bundle.")
+    ],
     output: BundleOutput,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="The only batch the model takes; any, unless given.")
     ] = None,
     part: PartOption = None,
 ) -> None:
-    """Writes a bundle again from a checkpoint, and calibrates it on the images that training held out."""
+    """Writes a bundle again from a checkpoint. It is calibrated on the images that training held out."""
     _export(checkpoint, output, batch_size, "auto", _read_part(part))
 
 
 @app.command()
 def optimise(
-    bundle: Annotated[Path, typer.Argument(help="Bundle to make faster.")],
-    good_dir: Annotated[Path, typer.Argument(help="Good images that training did not see.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle to make faster.")],
+    good_dir: Annotated[Path, typer.Argument(metavar="GOOD_DIR", help="Good images that training did not see.")],
     device: Annotated[str, typer.Option(help="openvino, cuda or tensorrt.")] = "openvino",
     precision: Annotated[
         str | None,
         typer.Option(
-            help="On openvino int8, int8-bf16 or bf16; on cuda tf32 or fp16; on tensorrt fp16.",
-            show_default="the first",
+            help="On openvino int8, int8-bf16 or bf16; on cuda tf32 or fp16; on tensorrt fp16; the first unless given."
         ),
     ] = None,
     truth: Annotated[
@@ -166,7 +189,7 @@ def optimise(
     ] = None,
     images: Annotated[int, typer.Option(min=1, help="Good images to inject defects into, at most.")] = COMPARED_IMAGES,
 ) -> None:
-    """Adds a faster model to a bundle, and refuses where it would lose a detection."""
+    """Adds a faster model to a bundle. It is refused where a detection would be lost."""
     _need_training()
     from flawmap.export.faster_model import write_faster_model
     from flawmap.inspect.optimise_bundle import candidate_folder, check_precision, keep_if_as_good, tiles_as_scored
@@ -192,7 +215,7 @@ def optimise(
 
 @app.command()
 def inspect(
-    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Images and folders of images.")],
     model: BundleOption,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the results; an interrupted run goes on there.")
@@ -238,7 +261,7 @@ app.command()(convert)
 
 @app.command()
 def evaluate(
-    run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` wrote.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `flawmap inspect` wrote.")],
     truth: Annotated[Path, typer.Option(help="Dataset with test/ and ground_truth/ in the MVTec AD layout.")],
     probability_of_detection: Annotated[
         bool,
@@ -249,7 +272,7 @@ def evaluate(
     ] = False,
     images: Annotated[int, typer.Option(help="Good images to inject defects into, at most.")] = POD_IMAGES,
 ) -> None:
-    """Compares a run with the truth: what was found, missed, and raised for nothing."""
+    """Says what a run found, missed and raised for nothing. It is compared with what people marked."""
     from flawmap.inspect.evaluate_run import evaluate_run, pages_of
     from flawmap.inspect.evaluation.summary import summary
     from flawmap.inspect.progress import progress
@@ -267,7 +290,9 @@ def evaluate(
 
 
 @app.command()
-def report(run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` wrote.")]) -> None:
+def report(
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `flawmap inspect` wrote.")],
+) -> None:
     """Builds the page of a run again from its records."""
     from flawmap.inspect.report.page import write_page
 
@@ -281,7 +306,7 @@ def plan(
     takt: Annotated[str | None, typer.Option(help="Time between two images, such as 2s or 500ms.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Measures what an image takes on this machine, stage by stage, and whether a takt is met."""
+    """Measures what an image takes on this machine. It goes stage by stage, and says whether a takt is met."""
     from flawmap.inspect.progress import progress
     from flawmap.inspect.takt import in_words, measure, takt_seconds
 
@@ -313,7 +338,7 @@ def demo(
     size: Annotated[int, typer.Option(help="Height and width of the images in px.")] = 5120,
     minutes: Annotated[float, typer.Option(help="Let the network learn so long at most.")] = DEMO_MINUTES,
 ) -> None:
-    """The whole way on generated images: draw a product, learn it, inspect it, report."""
+    """Draws a product, learns it, inspects it and reports. The whole way, on generated images."""
     from flawmap.inspect.evaluate_run import evaluate_run
     from flawmap.inspect.evaluation.summary import summary
     from flawmap.inspect.folder import inspect_folder

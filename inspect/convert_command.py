@@ -10,11 +10,11 @@ from flawmap.inspect.exchange.formats import Format
 
 
 def convert(
-    run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` wrote.")],
+    run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `flawmap inspect` wrote.")],
     to: Annotated[Format, typer.Option(help="What to write.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File (coco, pdf) or folder (the others) to write.")],
 ) -> None:
-    """Writes a run in the formats of other programs: COCO, LabelMe, Parquet, heatmaps as OME-TIFF, a PDF summary."""
+    """Writes a run as COCO, LabelMe, Parquet, OME-TIFF or PDF. Other programs read it there."""
     from flawmap.inspect.convert import convert as convert_run
     from flawmap.inspect.progress import printable, progress
     from flawmap.tiling.errors import ImageError

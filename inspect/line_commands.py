@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(help="Folder into which the cameras write, and those below it.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder into which the cameras write, and those below it.")
+    ],
     model: Annotated[Path, typer.Option("--model", "-m", help="Bundle, or a recipe (YAML) of several.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; a watcher goes on there.")],
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, openvino or tensorrt.")] = "auto",
@@ -39,7 +41,7 @@ def watch(
     workers: Annotated[int, typer.Option(help="Pictures read ahead in parallel.")] = 1,
     drift_last: Annotated[int, typer.Option(help="Good images compared with the calibration's, to see a drift.")] = 100,
 ) -> None:
-    """Inspects pictures as cameras drop them, and writes a result file for every part, until it is stopped."""
+    """Inspects pictures as cameras drop them, until it is stopped. Every part gets a result file."""
     from flawmap.export.calibration_record import false_alarms_of
     from flawmap.inspect.line.arrivals import Patience
     from flawmap.inspect.line.stop import Stop, stopped_by_signals
@@ -76,12 +78,14 @@ def watch(
 
 
 def drift(
-    run_dir: Annotated[Path, typer.Argument(help="Folder that `flawmap inspect` or `flawmap watch` wrote.")],
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="Folder that `flawmap inspect` or `flawmap watch` wrote.")
+    ],
     last: Annotated[int, typer.Option(help="Good images compared with those of the calibration.")] = 100,
     model: Annotated[Path | None, typer.Option("--model", "-m", help="The run's bundle, where it was moved.")] = None,
     fail_on_drift: Annotated[bool, typer.Option("--fail-on-drift", help="End with 1 if there is an alarm.")] = False,
 ) -> None:
-    """Compares the scores of the last good images with those of the calibration."""
+    """Tells whether good images score as they used to. They are compared with those of the calibration."""
     from flawmap.inspect.drift_run import measure_drift
     from flawmap.inspect.run_layout import DRIFT
 

@@ -62,6 +62,10 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_what_is_no_bundle(tmp_path: Path, folder: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.touch()
+    with pytest.raises(UsageError, match=r"`bundle` \(=.*recipe.yaml\) is a file: give the folder"):
+        read_bundle(file)
     with pytest.raises(UsageError, match=r"`bundle` \(=.*nowhere\) is not there"):
         read_bundle(tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"is not a flawmap bundle: it has no bundle.json"):

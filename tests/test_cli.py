@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,16 @@ def test_help_names_every_command() -> None:
         "convert",
     ):
         assert command in done.stdout
+
+
+def test_help_cuts_no_line_short() -> None:
+    listed = run("--help").stdout.partition("Commands:")[2]
+    assert all(line.endswith(".") and not line.endswith("...") for line in listed.split("\n") if line)
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert done.returncode == 0 and done.stdout == f"flawmap {version('flawmap')}\n"
 
 
 def test_a_good_folder_ends_with_0(bundle: Path, parts: Path, tmp_path: Path) -> None:

@@ -14,7 +14,17 @@ from flawmap.export.bundle import update_bundle
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.drift_run import measure_drift
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.line.drift import ALARM_RATE, OVER, RUN_LENGTH, DriftMonitor, DriftState, deviations, limit, shares
+from flawmap.inspect.line.drift import (
+    ALARM_RATE,
+    OVER,
+    RUN_LENGTH,
+    DriftMonitor,
+    DriftState,
+    deviations,
+    limit,
+    sentence,
+    shares,
+)
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import calibration, good_image, make_bundle
@@ -115,7 +125,9 @@ def test_defects_are_no_drift_but_many_are() -> None:
 def test_too_few_images_to_tell() -> None:
     monitor = DriftMonitor(np.array([0.0]), 1.0, LAST)
     assert not monitor.can_tell
-    assert {state.alarm for state in states_of(monitor, np.full(100, 0.9))} == {""}
+    states = states_of(monitor, np.full(100, 0.9))
+    assert {state.alarm for state in states} == {""}
+    assert sentence(states[-1]).startswith("drift is not watched: the calibration's good images (1), or")
 
 
 # -- a run and a line ----------------------------------------------------------------------------------------

@@ -124,6 +124,11 @@ def sentence(state: DriftState) -> str:
     """What an operator should read."""
     if state.alarm == "rejected":
         return f"{state.rejected} of the last images are NG: parts, lamp or camera have changed"
+    if state.limit >= 0.5:
+        return (
+            f"drift is not watched: the calibration's good images ({state.n_calibration}), or those compared with "
+            "them, are too few for any alarm; calibrate on thirty or more, or give a larger `--last`"
+        )
     low, high = 0.5 - state.limit, 0.5 + state.limit
     compared = (
         f"a good image of the last {state.n_images} scores above one of the {state.n_calibration} of the calibration "
