@@ -443,6 +443,8 @@ def _tell(run: "RunInfo", run_dir: Path) -> None:
             if count:
                 print(f"{count} image{'s' if count > 1 else ''} {what}")
     print(f"{run.counts['images']} images on {run.device}: {_by_verdict(run.counts)}")
+    if run.counts["ERROR"]:
+        _say(f"not inspected: {run.counts['ERROR']}; {run_dir / 'images.csv'} says why, in its column `error`")
     dropped = run.counts["dropped"]
     if dropped:
         print(f"{dropped} region{'s' if dropped > 1 else ''} dropped by rules")

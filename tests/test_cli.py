@@ -101,6 +101,7 @@ def test_an_image_that_cannot_be_inspected_ends_with_3(bundle: Path, parts: Path
     done = run("inspect", parts, bad, "-m", bundle, "-o", tmp_path / "run", "--fail-on-ng")
     assert done.returncode == 3
     assert "1 ERROR" in done.stdout
+    assert "not inspected: 1; " in done.stderr and "images.csv says why" in done.stderr
 
 
 def test_a_device_that_is_not_there_ends_with_4(bundle: Path, parts: Path, tmp_path: Path) -> None:
