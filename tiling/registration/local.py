@@ -29,7 +29,9 @@ LARGE = 160  # px: blocks that displacements are found with
 SUSPECT = 1.3  # times the median difference of all large blocks, and a block is looked for elsewhere
 NEAR = 2  # px around the place found at half size that are searched at full size
 LIKENESS = 0.7  # correlation at the place found, at least
-GAIN = 0.8  # of the difference that a small block shows at its own place may be left elsewhere, at most
+LARGE_GAIN = 0.9  # of the difference that a large block shows at its own place may be left elsewhere, at most: it may
+# straddle two panels, of which one lies right
+GAIN = 0.8  # the same of a small block
 ALIKE = 0.7  # px: displacements nearer to each other, or to none, than this are one
 
 
@@ -102,6 +104,8 @@ def _candidates(laid: Image, image: Image, reach: int) -> dict[tuple[int, int], 
         y, x = ys[row], xs[column]
         shift = _displacement(laid, image, y, x, reach)
         if shift is None or max(map(abs, shift)) < ALIKE:  # not found, or where it should be
+            continue
+        if _difference(laid, image, y, x, LARGE, 0, shift) > LARGE_GAIN * differences[row, column]:
             continue
         for small_y in range(max(0, y - LARGE) // SMALL, -(-min(height, y + 2 * LARGE) // SMALL)):
             for small_x in range(max(0, x - LARGE) // SMALL, -(-min(width, x + 2 * LARGE) // SMALL)):
