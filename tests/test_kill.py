@@ -56,7 +56,8 @@ def test_killed_and_continued(tmp_path: Path) -> None:
         kills += process.returncode != 0
         counts.append(n_records(run_dir))
         info = read_run_info(run_dir)
-        assert info is not None and (info.state == "running" or process.returncode == 0)
+        # The kill may come between the last word of a run and the end of its process, but no sooner.
+        assert info is not None and (info.state == "running" or counts[-1] == COUNT)
     assert kills >= 3, "the kills came too late to show anything"
     assert inspect_folder([images], bundle, run_dir, heatmaps=True).state == "finished"
     assert tables(run_dir) == expected
