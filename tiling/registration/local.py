@@ -22,6 +22,7 @@ from flawmap.tiling.grid import Box
 from flawmap.tiling.registration.levels import Grey, grey
 
 Image = NDArray[Any]
+Shift = tuple[float, float]  # px (dy, dx)
 
 SMALL = 32  # px: blocks that have a displacement each
 MARGIN = 16  # px around a small block that are compared too
@@ -88,9 +89,6 @@ def warp_displaced(out: Image, y: int, x: int, local: LocalShifts, warp: Callabl
     """Overwrites the displaced blocks of `out`, a picture's pixels from (`y`, `x`) on, with `warp(box, dy, dx)`."""
     for box, dy, dx in local.within(y, x, y + out.shape[0], x + out.shape[1]):
         out[box.y0 - y : box.y1 - y, box.x0 - x : box.x1 - x] = warp(box, dy, dx)
-
-
-Shift = tuple[float, float]
 
 
 def _candidates(laid: Image, image: Image, reach: int) -> dict[tuple[int, int], list[Shift]]:
