@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,openvino,train,watch,mqtt,export,baselines,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,openvino,train,watch,mqtt,export,serve,postgres,baselines,dev]'
 	touch $@
 
 # OpenSeadragon, for the report's deep zoom, by npm under package-lock.json; a wheel built afterwards carries it.
