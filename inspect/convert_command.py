@@ -1,11 +1,11 @@
 """`flawmap convert`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from flawmap.inspect.console import printable, say
 from flawmap.inspect.exchange.formats import Format
 
 
@@ -16,14 +16,14 @@ def convert(
 ) -> None:
     """Writes a run as COCO, LabelMe, Parquet, OME-TIFF or PDF. Other programs read it there."""
     from flawmap.inspect.convert import convert as convert_run
-    from flawmap.inspect.progress import printable, progress
+    from flawmap.inspect.progress import progress
     from flawmap.tiling.errors import ImageError
 
     converted = convert_run(run_dir, to, output, progress=progress)
     for note in converted.notes:
-        print(f"note: {note}", file=sys.stderr, flush=True)
+        say(f"note: {note}")
     for failure in converted.failures:
-        print(f"flawmap: {printable(failure)}", file=sys.stderr, flush=True)
+        say(f"flawmap: {printable(failure)}")
     print(output if len(converted.paths) == 1 else f"{output}: {len(converted.paths)} files")
     if converted.failures:
         raise typer.Exit(ImageError.exit_code)

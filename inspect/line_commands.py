@@ -1,12 +1,14 @@
 """The commands of the running line: `flawmap watch` and `flawmap drift`."""
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from flawmap.inspect.command_options import Device, FalseAlarms
+from flawmap.inspect.console import printable, say
 
 if TYPE_CHECKING:
     from flawmap.inspect.line.part_result import PartResult
@@ -19,11 +21,8 @@ def watch(
     ],
     model: Annotated[Path, typer.Option("--model", "-m", help="Bundle, or a recipe (YAML) of several.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results; a watcher goes on there.")],
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, openvino or tensorrt.")] = "auto",
-    false_alarms: Annotated[
-        float | None,
-        typer.Option(help="False regions a good image may show on average; the bundle's own unless given."),
-    ] = None,
+    device: Device = "auto",
+    false_alarms: FalseAlarms = None,
     quantile: Annotated[
         float | None, typer.Option(help="Instead of --false-alarms: share of good images that show none.")
     ] = None,
@@ -103,14 +102,10 @@ def drift(
 
 
 def _note(text: str) -> None:
-    from flawmap.inspect.progress import printable
-
-    print(f"{_now()} note: {printable(text)}", file=sys.stderr, flush=True)
+    say(f"{_now()} note: {printable(text)}")
 
 
 def _tell(result: "PartResult") -> None:
-    from flawmap.inspect.progress import printable
-
     (content,) = result.result_content
     rest = f": {content.error}" if content.error else f", severity {content.severity:.2f}"
     print(f"{_now()} {printable(f'{result.part_id.id}: {content.verdict}{rest}')}", flush=True)

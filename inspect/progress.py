@@ -14,6 +14,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from flawmap.inspect.console import printable
+
 SECONDS_BETWEEN_LINES = 5.0
 
 Step = Callable[[str], None]
@@ -75,9 +77,3 @@ def _lines(title: str, total: int, stream: TextIO, seconds: float) -> Iterator[S
     finally:
         if done or not total:  # work that was refused before its first step has its own word to say
             say()
-
-
-def printable(text: str) -> str:
-    """`text` on one line of any console: bytes that are no UTF-8 as `\\xff`, line ends and other controls as `?`."""
-    text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return "".join(c if c.isprintable() else "?" for c in text)

@@ -2,7 +2,8 @@ import io
 
 import pytest
 
-from flawmap.inspect.progress import printable, progress, silent
+from flawmap.inspect.console import printable
+from flawmap.inspect.progress import progress, silent
 
 
 class Terminal(io.StringIO):
