@@ -17,9 +17,9 @@ from flawmap.export.bundle import (
     NetworkInfo,
     NormalisationInfo,
     TileInfo,
-    seal,
     write_info,
 )
+from flawmap.export.bundle_seal import seal
 from flawmap.export.tile_size import choose_tile_size
 from flawmap.sample_data.dataset import Product
 from flawmap.training.config import TrainConfig

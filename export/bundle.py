@@ -1,4 +1,4 @@
-"""The bundle: the folder that training hands to the line. Described, read, checked and sealed here, without torch.
+"""The bundle: the folder that training hands to the line. Described, read and rewritten here, without torch.
 
     model.onnx (or model.npz)  bundle.json  golden/tiles.npy  golden/score.npy  training.csv  training.png
     MODEL_CARD.md  SHA256SUMS; of an aligned product also context.npy  golden/context.npy  reference.png (or .tif);
@@ -11,11 +11,12 @@ import hashlib
 import json
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from flawmap.export.bundle_seal import SUMS, check_sums, file_sha256, sealed_files, sums_text
 from flawmap.export.calibration_record import Calibration
 from flawmap.export.part_record import Part
 from flawmap.tiling.errors import UsageError
@@ -25,7 +26,6 @@ from flawmap.tiling.whole_file import write_text, write_whole
 SCHEMA_VERSION = 1
 MODEL = "model.onnx"
 INFO = "bundle.json"
-SUMS = "SHA256SUMS"
 GOLDEN_TILES = "golden/tiles.npy"
 GOLDEN_SCORE = "golden/score.npy"
 CONTEXT = "context.npy"  # `flawmap.tiling.context_map.ContextMap.pixels` of an aligned product
@@ -217,7 +217,7 @@ def read_bundle(folder: Path) -> Bundle:
             raise UsageError(f"`bundle` (={folder}) is not a flawmap bundle: it has no {name}")
     content = _parse_info(folder)
     _check_schema(folder, content)  # first: a newer flawmap may seal its bundles in another way
-    digest, listed = _check_sums(folder)
+    digest, listed = check_sums(folder, NEEDED)
     try:
         info = BundleInfo.model_validate(content)
     except ValidationError as error:
@@ -234,11 +234,6 @@ def read_bundle(folder: Path) -> Bundle:
 def model_name(info: BundleInfo) -> str:
     """The file that scores, by the kind of network."""
     return CLASSICAL_MODEL if info.network.kind in CLASSICAL_KINDS else MODEL
-
-
-def seal(folder: Path) -> None:
-    """Writes SHA256SUMS over every file below `folder`: the last step of making a bundle."""
-    write_text(folder / SUMS, _sums_text({name: _file_sha256(folder / name) for name in _files(folder)}))
 
 
 def write_info(folder: Path, info: BundleInfo) -> None:
@@ -277,10 +272,10 @@ def rewrite_bundle(folder: Path, info: BundleInfo, files: dict[str, bytes | None
     """
     written = {name: content for name, content in files.items() if content is not None}
     written[INFO] = _info_text(info).encode()
-    sums = {name: _file_sha256(folder / name) for name in _files(folder) if name not in files}
+    sums = {name: file_sha256(folder / name) for name in sealed_files(folder) if name not in files}
     sums |= {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
     with ExitStack() as stack:
-        for name, content in {**written, SUMS: _sums_text(sums).encode()}.items():
+        for name, content in {**written, SUMS: sums_text(sums).encode()}.items():
             stack.enter_context(write_whole(folder / name)).write_bytes(content)
     for name in files.keys() - written.keys():
         (folder / name).unlink(missing_ok=True)
@@ -302,56 +297,6 @@ def _check_schema(folder: Path, content: Any) -> None:
         raise UsageError(
             f"`bundle` (={folder}) has schema {version}, this flawmap reads up to {SCHEMA_VERSION}: update flawmap"
         )
-
-
-def _check_sums(folder: Path) -> tuple[str, set[str]]:
-    """Compares every file named in SHA256SUMS, and returns the digest of SHA256SUMS itself and the names."""
-    try:
-        text = (folder / SUMS).read_bytes()
-        listed = dict(_parse_sum(folder, line) for line in text.decode().splitlines() if line)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{folder / SUMS} cannot be read: {error}") from None
-    for name in NEEDED:
-        if name not in listed:
-            raise UsageError(f"`bundle` (={folder}) is not complete: {SUMS} does not list {name}")
-    for name, expected in listed.items():
-        if not (folder / name).is_file():
-            raise UsageError(f"`bundle` (={folder}) is not complete: {name} is missing")
-        try:
-            found = _file_sha256(folder / name)
-        except OSError as error:
-            raise UsageError(f"{folder / name} cannot be read: {error.strerror or error}") from None
-        if found != expected:
-            raise UsageError(
-                f"`bundle` (={folder}) was changed after it was sealed: {name} is not the file that {SUMS} names; "
-                "copy the bundle again, or train or export it again"
-            )
-    return hashlib.sha256(text).hexdigest(), set(listed)
-
-
-def _parse_sum(folder: Path, line: str) -> tuple[str, str]:
-    """One line of SHA256SUMS -> (name, hex digest); a name that leads out of the bundle is refused."""
-    digest, _, name = line.partition("  ")
-    parts = PurePosixPath(name).parts
-    if len(digest) != 64 or not name or ".." in parts or PurePosixPath(name).is_absolute():
-        raise UsageError(f"{folder / SUMS} holds a line that is not `<sha256>  <file>`: {line[:100]!r}")
-    return name, digest
-
-
-def _files(folder: Path) -> list[str]:
-    """Every file but SHA256SUMS and hidden ones, relative to `folder`, with forward slashes, sorted."""
-    names = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    kept = (name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts))
-    return sorted(name for name in kept if name != SUMS)
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sums_text(sums: dict[str, str]) -> str:
-    return "".join(f"{sums[name]}  {name}\n" for name in sorted(sums))
 
 
 def _info_text(info: BundleInfo) -> str:

@@ -19,9 +19,9 @@ from flawmap.export.bundle import (
     NetworkInfo,
     NormalisationInfo,
     TileInfo,
-    seal,
     write_info,
 )
+from flawmap.export.bundle_seal import seal
 from flawmap.export.classical_bundle import write_classical_bundle
 from flawmap.export.inference_form import InferenceForm, edge_reach, keeps_its_score
 from flawmap.export.model_card import model_card

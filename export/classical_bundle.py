@@ -15,9 +15,9 @@ from flawmap.export.bundle import (
     NetworkInfo,
     NormalisationInfo,
     TileInfo,
-    seal,
     write_info,
 )
+from flawmap.export.bundle_seal import seal
 from flawmap.export.model_card import model_card
 from flawmap.export.new_bundle import Written, image_sizes, new_bundle
 from flawmap.export.tile_size import choose_tile_size

@@ -24,9 +24,9 @@ from flawmap.export.bundle import (
     NormalisationInfo,
     TileInfo,
     read_bundle,
-    seal,
     write_info,
 )
+from flawmap.export.bundle_seal import seal
 from flawmap.export.calibration_record import Calibration, ParetoTail
 from flawmap.export.part_record import Part
 from flawmap.inspect.defects import DefectScan

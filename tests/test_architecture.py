@@ -21,6 +21,7 @@ BY_COMMAND = {
 # What inspecting may use of export.
 WITHOUT_TORCH = (
     "export/bundle.py",
+    "export/bundle_seal.py",
     *(f"export/{name}_record.py" for name in ("calibration", "part", "where", "rules", "limits")),
 )
 TRAINING_DEPENDENCIES = ("torch", "pytorch_lightning", "albumentations", "onnx", "onnxscript")
@@ -48,7 +49,8 @@ def imports(module: Path) -> Iterator[tuple[str, bool]]:
 
 
 def is_bundle(name: str) -> bool:
-    return any(name.startswith("flawmap." + path.removesuffix(".py").replace("/", ".")) for path in WITHOUT_TORCH)
+    modules = ("flawmap." + path.removesuffix(".py").replace("/", ".") for path in WITHOUT_TORCH)
+    return any(name == module or name.startswith(module + ".") for module in modules)
 
 
 def test_there_is_something_to_check() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flawmap.export.bundle import INFO, SCHEMA_VERSION, SUMS, read_bundle, seal, update_bundle
+from flawmap.export.bundle import INFO, SCHEMA_VERSION, read_bundle, update_bundle
+from flawmap.export.bundle_seal import SUMS, seal
 from flawmap.tiling.errors import UsageError
 from tests.bundles import calibration, make_bundle
 

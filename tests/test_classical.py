@@ -13,7 +13,8 @@ from scipy import ndimage
 from skimage.feature import hog
 from sklearn.svm import SVR, OneClassSVM
 
-from flawmap.export.bundle import CLASSICAL_KINDS, CLASSICAL_MODEL, GOLDEN_SCORE, INFO, SUMS, read_bundle, seal
+from flawmap.export.bundle import CLASSICAL_KINDS, CLASSICAL_MODEL, GOLDEN_SCORE, INFO, read_bundle
+from flawmap.export.bundle_seal import SUMS, seal
 from flawmap.export.bundle_writer import write_bundle
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder

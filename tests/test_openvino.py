@@ -9,7 +9,8 @@ import openvino
 import pytest
 from numpy.typing import NDArray
 
-from flawmap.export.bundle import MODEL, read_bundle, seal
+from flawmap.export.bundle import MODEL, read_bundle
+from flawmap.export.bundle_seal import seal
 from flawmap.inspect.device import available_devices
 from flawmap.inspect.openvino_session import OpenVinoSession
 from flawmap.inspect.pipeline import Pipeline

@@ -6,7 +6,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from flawmap.export.bundle import GOLDEN_SCORE, GOLDEN_TILES, MODEL, read_bundle, seal
+from flawmap.export.bundle import GOLDEN_SCORE, GOLDEN_TILES, MODEL, read_bundle
+from flawmap.export.bundle_seal import seal
 from flawmap.inspect.device import available_devices, check_device, providers_for
 from flawmap.inspect.runtime import TileScorer, physical_cores
 from flawmap.tiling.errors import DeviceError, UsageError
@@ -149,7 +150,8 @@ def test_the_console_stays_the_operators(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
 import numpy as np
-from flawmap.export.bundle import read_bundle, seal
+from flawmap.export.bundle import read_bundle
+from flawmap.export.bundle_seal import seal
 from flawmap.inspect.runtime import TileScorer
 from flawmap.tiling.errors import FlawmapError
 folder = Path({str(folder)!r})

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flawmap.export.bundle import Bundle, BundleInfo, read_bundle, seal, write_info
+from flawmap.export.bundle import Bundle, BundleInfo, read_bundle, write_info
+from flawmap.export.bundle_seal import seal
 from flawmap.export.bundle_writer import tile_info
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.runtime import TileScorer
