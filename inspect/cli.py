@@ -17,6 +17,7 @@ from flawmap.inspect.demo_command import demo
 from flawmap.inspect.line_commands import drift, watch
 from flawmap.inspect.machine_commands import doctor, plan
 from flawmap.inspect.run_commands import evaluate, inspect, report
+from flawmap.inspect.serve_command import serve
 from flawmap.tiling.errors import FlawmapError
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
@@ -87,6 +88,7 @@ COMMANDS = (
     inspect,
     watch,
     drift,
+    serve,
     convert,
     evaluate,
     report,

@@ -50,14 +50,14 @@ def read_recorded_run(run_dir: Path) -> RecordedRun:
     """The run in `run_dir`; UsageError where the folder holds none, or a record in it cannot be read."""
     if not (run_dir / RUN_INFO).is_file():
         raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
-    info = _read(run_dir / RUN_INFO, RunInfo)
+    info = read_as(run_dir / RUN_INFO, RunInfo)
     for thresholds in [info.thresholds] if info.recipe is None else [model.thresholds for model in info.recipe.models]:
         missing = [name for name in THRESHOLDS if name not in thresholds]
         if missing:
             raise UsageError(
                 f"{run_dir / RUN_INFO} is not a record of this flawmap: `thresholds.{missing[0]}`: missing"
             )
-    images = [RecordedImage(path.name.removesuffix(".json"), _read(path, ImageRecord)) for path in _records(run_dir)]
+    images = [RecordedImage(path.name.removesuffix(".json"), read_as(path, ImageRecord)) for path in _records(run_dir)]
     images.sort(key=lambda image: natural_order(PurePosixPath(image.record.image)))
     return RecordedRun(run_dir, info, images)
 
@@ -67,13 +67,22 @@ def _records(run_dir: Path) -> Iterable[Path]:
     return (path for path in (run_dir / RECORDS).rglob("*.json") if not path.name.startswith("."))
 
 
-def _read(path: Path, kind: type[Record]) -> Record:
+def read_as(path: Path, kind: type[Record]) -> Record:
+    """The record in `path`; UsageError, saying what is wrong with it, where it cannot be read."""
     try:
         # pydantic's own JSON parser refuses the lone surrogates that stand for file names that are not UTF-8.
-        return kind.model_validate(json.loads(path.read_text("utf-8", errors="surrogateescape")))
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from error
+        text = path.read_text("utf-8", errors="surrogateescape")
+        return kind.model_validate(json.loads(text, parse_constant=_no_number))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path} is not a record of this flawmap: `{place}`: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets, thousands deep
+        raise UsageError(f"{path} is not JSON: {error}") from error
+
+
+def _no_number(word: str) -> None:
+    """What Python would take for JSON: NaN and the infinities, which no record holds."""
+    raise ValueError(f"{word} is no number")

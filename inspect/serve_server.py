@@ -1,0 +1,48 @@
+"""uvicorn, made to stop as flawmap's commands do: gracefully, and as a success."""
+
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from flawmap.inspect.line.service_notice import notify
+from flawmap.tiling.errors import UsageError
+
+
+class _Server(uvicorn.Server):
+    """SIGTERM or Ctrl-C ask for the end; the second one does not wait for answers any more."""
+
+    def __init__(self, config: uvicorn.Config, before_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._before_stop = before_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # uvicorn's own would raise the signal again at the end: a stop that was asked for is no failure.
+        self.force_exit, self.should_exit = self.should_exit, True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        notify("STOPPING=1")
+        self._before_stop()
+        await super().shutdown(sockets)
+
+
+def listen(
+    app: FastAPI, host: str, port: int, say: Callable[[str], None], before_stop: Callable[[], None] = lambda: None
+) -> None:
+    """Answers at `host` and `port` until a signal asks for the end; `say` hears the address once it is open.
+
+    `before_stop` lets go who waits for an answer. UsageError where the address cannot be had.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host.strip("[]"), port), family=family, backlog=128)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UsageError(f"`--host` (={host}) and `--port` (={port}) cannot be listened at: {error}") from error
+    with listener:
+        shown = f"[{host}]" if ":" in host else host
+        say(f"http://{shown}:{listener.getsockname()[1]}")
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, date_header=True)
+        notify("READY=1")
+        _Server(config, before_stop).run(sockets=[listener])

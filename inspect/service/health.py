@@ -1,0 +1,41 @@
+"""GET /health, /ready and /metrics: for whoever keeps the service running."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+Check = Callable[[], str]  # what is wrong, in a sentence; empty: nothing
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether an image sent now would be inspected."""
+
+    ready: bool
+    checks: dict[str, str]  # `ok`, or what is wrong
+
+
+def health_routes(checks: Mapping[str, Check]) -> APIRouter:
+    """`checks` by the name that the answer gives them."""
+    router = APIRouter(tags=["operation"])
+
+    @router.get("/health", summary="Does the process answer?")
+    def health() -> Alive:
+        return Alive()
+
+    @router.get("/ready", summary="Would an image be inspected now?", responses={503: {"model": Readiness}})
+    def ready(response: Response) -> Readiness:
+        found = {name: check() or "ok" for name, check in checks.items()}
+        answer = Readiness(ready=all(said == "ok" for said in found.values()), checks=found)
+        if not answer.ready:
+            response.status_code = 503
+        return answer
+
+    return router
