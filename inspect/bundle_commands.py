@@ -70,11 +70,20 @@ def calibrate(
 
     It learns at which score a region is one false alarm in ten parts, or in a hundred.
     """
+    from flawmap.export.bundle import read_bundle
     from flawmap.export.calibration_record import false_alarms_of
+    from flawmap.inspect.scorers import as_it_runs
     from flawmap.tiling.images import list_images
 
-    allowed = false_alarms_of(false_alarms, quantile)
-    _calibrate(bundle, list_images(good_dir), DEFAULT_FALSE_ALARMS if allowed is None else allowed, device)
+    asked = false_alarms_of(false_alarms, quantile)
+    allowed = DEFAULT_FALSE_ALARMS if asked is None else asked
+    earlier = as_it_runs(read_bundle(bundle), device).info.calibration
+    _calibrate(bundle, list_images(good_dir), allowed, device)
+    if earlier is not None and f"{earlier.false_alarms:g}" != f"{allowed:g}":
+        say(
+            f"note: the bundle now allows {allowed:g} false regions on a good image, before it was "
+            f"{earlier.false_alarms:g} (`--false-alarms {earlier.false_alarms:g}` keeps that)"
+        )
 
 
 def export(

@@ -157,7 +157,16 @@ def test_calibrate_says_when_images_are_few(bundle: Path, parts: Path, tmp_path:
     done = run("calibrate", tmp_path / "toy.bundle", parts, "--false-alarms", "0.1")
     assert done.returncode == 0, done.stderr
     assert "calibrated on 3 good images" in done.stderr and "30 good images would measure it" in done.stderr
+    assert "now allows" not in done.stderr
     assert run("inspect", parts, "-m", tmp_path / "toy.bundle", "-o", tmp_path / "run").returncode == 0
+
+
+def test_calibrate_says_when_the_rate_changes(parts: Path, tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "toy.bundle").folder
+    assert "allows 0.02 false regions" in run("calibrate", folder, parts, "--false-alarms", "0.02").stderr
+    done = run("calibrate", folder, parts)
+    assert done.returncode == 0
+    assert "now allows 0.1 false regions on a good image, before it was 0.02 (`--false-alarms 0.02` " in done.stderr
 
 
 def test_doctor_looks_at_this_machine() -> None:
