@@ -48,6 +48,14 @@ class RecordedRun:
 
 def read_recorded_run(run_dir: Path) -> RecordedRun:
     """The run in `run_dir`; UsageError where the folder holds none, or a record in it cannot be read."""
+    info = read_described_run(run_dir)
+    images = [RecordedImage(path.name.removesuffix(".json"), read_as(path, ImageRecord)) for path in _records(run_dir)]
+    images.sort(key=lambda image: natural_order(PurePosixPath(image.record.image)))
+    return RecordedRun(run_dir, info, images)
+
+
+def read_described_run(run_dir: Path) -> RunInfo:
+    """run.json, sound enough to show its images; UsageError otherwise."""
     if not (run_dir / RUN_INFO).is_file():
         raise UsageError(f"`RUN_DIR` (={run_dir}) holds no run.json: give a folder that `flawmap inspect` wrote")
     info = read_as(run_dir / RUN_INFO, RunInfo)
@@ -57,9 +65,7 @@ def read_recorded_run(run_dir: Path) -> RecordedRun:
             raise UsageError(
                 f"{run_dir / RUN_INFO} is not a record of this flawmap: `thresholds.{missing[0]}`: missing"
             )
-    images = [RecordedImage(path.name.removesuffix(".json"), read_as(path, ImageRecord)) for path in _records(run_dir)]
-    images.sort(key=lambda image: natural_order(PurePosixPath(image.record.image)))
-    return RecordedRun(run_dir, info, images)
+    return info
 
 
 def _records(run_dir: Path) -> Iterable[Path]:

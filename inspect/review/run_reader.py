@@ -1,0 +1,58 @@
+"""The records of a run folder, which somebody may be writing into: read again only where a file has changed."""
+
+import os
+import threading
+from pathlib import Path, PurePosixPath
+
+from flawmap.inspect.plain_text import plain
+from flawmap.inspect.recorded_run import RecordedImage, RecordedRun, read_as, read_described_run
+from flawmap.inspect.records import ImageRecord
+from flawmap.inspect.run_layout import RECORDS
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.image_listing import natural_order
+
+Stamp = tuple[int, int]  # time of change in ns, size in bytes
+
+
+class RunReader:
+    """One run folder. Any number of threads may ask at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._known: dict[str, tuple[Stamp, RecordedImage]] = {}
+        self._turn = threading.Lock()
+
+    def read(self) -> RecordedRun:
+        """The run as it is now, images in natural order; a record that cannot be read is left out.
+
+        UsageError where run.json is missing or cannot be read.
+        """
+        info = read_described_run(self.folder)
+        with self._turn:
+            before, self._known = self._known, {}
+            for name, path, stamp in _records(self.folder):
+                known = before.get(name)
+                if known is None or known[0] != stamp:
+                    try:
+                        known = stamp, RecordedImage(name, read_as(path, ImageRecord))
+                    except UsageError:
+                        continue
+                self._known[name] = known
+            images = [image for _, image in self._known.values()]
+        images.sort(key=lambda image: natural_order(PurePosixPath(image.record.image)))
+        return RecordedRun(self.folder, info, images)
+
+
+def _records(folder: Path) -> list[tuple[str, Path, Stamp]]:
+    """(name, path, stamp); hidden files are records still being written."""
+    found = []
+    try:
+        with os.scandir(folder / RECORDS) as entries:
+            for entry in entries:
+                if entry.name.endswith(".json") and not entry.name.startswith("."):
+                    status = entry.stat()
+                    stamp = status.st_mtime_ns, status.st_size
+                    found.append((plain(entry.name.removesuffix(".json")), Path(entry.path), stamp))
+    except OSError:  # a run that has not begun, or is cleared just now
+        pass
+    return found
