@@ -17,6 +17,7 @@ from flawmap.inspect.report.evaluation_page import PAGE, Gallery, write_evaluati
 from flawmap.inspect.report.evaluation_plots import Curve, Point, draw_froc, draw_roc, draw_severities
 from flawmap.inspect.report.gallery import Exhibit, draw_exhibits
 from flawmap.inspect.report.heat_scale import HeatScale
+from flawmap.inspect.report.page_text import severity
 from flawmap.inspect.run_folder import forget_evaluation
 from flawmap.inspect.run_layout import EVALUATION, METRICS, heatmap_path
 from flawmap.inspect.true_defects import NEAR
@@ -154,7 +155,7 @@ def _false(run_dir: Path, evaluation: Evaluation) -> tuple[list[Exhibit], int]:
     false.sort(key=lambda pair: -pair[1].score)
     exhibits = []
     for outcome, region in false[:EXHIBITS_MAX]:
-        facts = [*_place(region.box), ("severity", f"{region.severity:.2f}"), ("score", f"{region.score:.4g}")]
+        facts = [*_place(region.box), ("severity", severity(region.severity)), ("score", f"{region.score:.4g}")]
         exhibits.append(_exhibit(run_dir, evaluation.run, outcome, region.box, facts))
     return exhibits, len(false)
 
@@ -184,6 +185,6 @@ def _nearest(defect: DefectOutcome) -> str:
     nearest = defect.nearest
     if nearest is None:
         return "nothing in this image came near a region"
-    what = f"severity {nearest.severity:.2f}, score {nearest.score:.4g}"
+    what = f"severity {severity(nearest.severity)}, score {nearest.score:.4g}"
     what += f", decided by the rule `{nearest.rule}`" if nearest.rule else ""
     return what if nearest.gap_px <= NEAR else f"nothing near it; the nearest, {nearest.gap_px} px away: {what}"

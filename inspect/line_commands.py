@@ -106,8 +106,14 @@ def _note(text: str) -> None:
 
 
 def _tell(result: "PartResult") -> None:
+    from flawmap.inspect.shown_severity import shown_severity
+
     (content,) = result.result_content
-    rest = f": {content.error}" if content.error else f", severity {content.severity:.2f}"
+    rest = (
+        f": {content.error}"
+        if content.error or content.severity is None
+        else f", severity {shown_severity(content.severity)}"
+    )
     print(f"{_now()} {printable(f'{result.part_id.id}: {content.verdict}{rest}')}", flush=True)
 
 

@@ -287,5 +287,6 @@ def test_candidates_are_on_record_and_the_gallery_names_them(evaluated: tuple[Pa
     seen = [row["score"] for row in metrics["missed"] if row["image"] == "dot/5.png"]
     assert seen == [candidate.score_max]
     page = page_of(run_dir).read_text("utf-8")
-    assert f"severity {candidate.severity:.2f}, score {candidate.score_max:.4g}" in page
+    shown = f"{candidate.severity:.2f}".replace("-", "−")
+    assert f"severity {shown}, score {candidate.score_max:.4g}" in page
     assert "nothing in this image came near a region" in page

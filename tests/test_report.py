@@ -14,6 +14,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flawmap.inspect.recorded_run import read_recorded_run
 from flawmap.inspect.records import ImageRecord, RegionRecord, RunInfo, SourceFile
 from flawmap.inspect.report import page as page_module
 from flawmap.inspect.report.display import SAMPLES, Window, shrink, shrink_keeping_peaks, to_picture, window_of
@@ -33,6 +34,7 @@ from flawmap.inspect.report.pictures import (
     write_pictures,
 )
 from flawmap.inspect.report.severity_axis import SeverityAxis
+from flawmap.inspect.run_layout import image_data_path
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image
 
@@ -598,6 +600,21 @@ def test_histogram_holds_every_inspected_image_once() -> None:
     assert sum(bar.count for bar in bars) == int((verdicts != "ERROR").sum())
     assert all(0 <= bar.left < 100 and bar.bottom + bar.height < 100.1 for bar in bars)
     assert 0 < axis.percent(0.7) < axis.percent(1.0) < 100 and len(axis.ticks()) <= 12
+
+
+def test_a_severity_beyond_all_good_images_stretches_no_axis(tmp_path: Path) -> None:
+    """700 is a word, no measurement; the records keep it."""
+    spots = [region((1, 1, 5, 6), severity=703.41), region((9, 9, 12, 12), 2, severity=99.0)]
+    records = [image_record("a.png", verdict="NG", severity=703.41, regions=spots), image_record("b.png")]
+    axis = SeverityAxis.around(records, 0.7, 1.0)
+    assert axis.high == 20 and axis.percent(703.41) == 100 and axis.ends_before(records)
+    assert axis.percent(1.0) > 4, "NG can be told from the lower end"
+    assert not SeverityAxis.around(records[1:], 0.7, 1.0).ends_before(records[1:])
+    write_run(tmp_path, records, run_info())
+    page, data = ((tmp_path / name).read_text("utf-8") for name in ("index.html", image_data_path("0000")))
+    assert "&gt;99<" in page and ">703" not in page and "What lies beyond 20 is drawn there." in page
+    assert '">99"' in data and '"99.00"' in data and "703" not in data
+    assert read_recorded_run(tmp_path).images[0].record.severity == 703.41
 
 
 def test_colours_of_text_keep_wcag_aa() -> None:

@@ -15,6 +15,7 @@ from flawmap.inspect.input_images import file_name
 from flawmap.inspect.record_files import json_text
 from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
 from flawmap.inspect.records import RegionRecord, Verdict
+from flawmap.inspect.shown_severity import shown_severity
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.pages import PAGE
 from flawmap.tiling.whole_file import write_text
@@ -93,7 +94,7 @@ def _shapes(region: RegionRecord, outlines: Outlines) -> list[dict[str, Any]]:
             "label": label_of(region),
             "points": [[float(x), float(y)] for x, y in points],
             "group_id": region.region,
-            "description": f"{region.verdict}, severity {region.severity:.2f}",
+            "description": f"{region.verdict}, severity {shown_severity(region.severity)}",
             "shape_type": kind,
             "flags": {},
             "mask": None,

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from flawmap.inspect.line.drift import DriftState, deviations
+from flawmap.inspect.shown_severity import PLOTTED_MAX
 from flawmap.tiling.whole_file import write_whole
 
 SIZE_INCHES, DPI = (12.0, 6.4), 100
@@ -23,13 +24,17 @@ def draw_drift(
     last: int,
     title: str,
 ) -> None:
-    """Writes a PNG. `calibration`: severities of its good images [m]; `severities`: of the run's, in time [k]."""
+    """Writes a PNG. `calibration`: severities of its good images [m]; `severities`: of the run's, in time [k].
+
+    What lies beyond PLOTTED_MAX is drawn there.
+    """
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=12)
     grid = figure.add_gridspec(2, 2, width_ratios=(2.2, 1))
     number = np.arange(1, len(severities) + 1)
     good = severities < severity_ng
+    severities = np.minimum(severities, max(severity_ng, PLOTTED_MAX))
     times = figure.add_subplot(grid[0, 0])
     times.plot(number[good], severities[good], ".", color=NOW, markersize=4, label="images")
     times.plot(number[~good], severities[~good], "x", color=REJECTED, markersize=4, label="NG, not compared")

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from flawmap.inspect.shown_severity import PLOTTED_MAX
 from flawmap.tiling.whole_file import write_whole
 
 SIZE_INCHES, DPI = (10.0, 6.2), 100
@@ -77,8 +78,13 @@ def draw_froc(path: Path, curves: Sequence[Curve], here: Point, n_good: int) -> 
 def draw_severities(
     path: Path, good: NDArray[np.float64], defective: NDArray[np.float64], *, review: float, ng: float
 ) -> None:
-    """How severe good and defective images are, and where REVIEW and NG begin. Both groups fill the same height."""
+    """How severe good and defective images are, and where REVIEW and NG begin. Both groups fill the same height.
+
+    What lies beyond PLOTTED_MAX is drawn there.
+    """
     figure, axes = _figure("Severity of the images")
+    beyond = f" (beyond {PLOTTED_MAX:g}: at {PLOTTED_MAX:g})" if max([*good, *defective, 0]) > PLOTTED_MAX else ""
+    good, defective = np.minimum(good, PLOTTED_MAX), np.minimum(defective, PLOTTED_MAX)
     everything = np.concatenate((good, defective, [review, ng]))
     edges = np.linspace(everything.min() - 0.05, everything.max() + 0.05, BINS + 1)
     for group, name, colour, hatch in (
@@ -93,7 +99,8 @@ def draw_severities(
     for severity, name, style in ((review, "REVIEW", "--"), (ng, "NG", "-")):
         axes.axvline(severity, color="black", linestyle=style, linewidth=1.5, label=f"{name} from {severity:.2f}")
     axes.set(
-        xlabel="severity: −log10 of the false regions expected on a good image", ylabel="% of the images of a group"
+        xlabel=f"severity: −log10 of the false regions expected on a good image{beyond}",
+        ylabel="% of the images of a group",
     )
     axes.legend(loc="upper right")
     _save(figure, path)

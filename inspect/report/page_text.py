@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
+from flawmap.inspect.shown_severity import shown_severity
+
 
 def environment() -> Environment:
     """Everything put into a page is escaped; a name the template does not know is an error."""
@@ -26,8 +28,8 @@ def without_surrogates(text: str) -> str:
 
 
 def severity(severity: float) -> str:
-    """Two decimals, a real minus sign."""
-    return f"{severity:.2f}".replace("-", "−")
+    """Two decimals, a real minus sign; `>99` beyond that."""
+    return shown_severity(severity).replace("-", "−")
 
 
 def number(value: float) -> str:

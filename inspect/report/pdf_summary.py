@@ -164,8 +164,9 @@ def _severities(pdf: Sheets, run: RecordedRun, records: list[ImageRecord], parts
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right", "left"]].set_visible(False)
     pdf.y += height + 6
+    beyond = f"; what lies beyond {number(axis.high)} is drawn there" if axis.ends_before(judged) else ""
     pdf.line(
-        [(0, "−log10 of how many such regions a good image shows; bars have square-root heights")],
+        [(0, "−log10 of how many such regions a good image shows; bars have square-root heights" + beyond)],
         size=SMALL,
         colour=GREY,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from flawmap.inspect.records import Verdict
+from flawmap.inspect.shown_severity import PLOTTED_MAX
 
 BINS = 60
 ROOM = 0.5  # severity beyond the thresholds that is shown even where nothing lies
@@ -44,7 +45,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class SeverityAxis:
-    """From `low` to `high`, with both thresholds inside."""
+    """From `low` to `high`, with both thresholds inside; what lies beyond `high` is shown there."""
 
     low: float
     high: float
@@ -53,11 +54,15 @@ class SeverityAxis:
 
     @classmethod
     def around(cls, judged: Sequence[Judged], review: float, ng: float, also: Sequence[float] = ()) -> "SeverityAxis":
-        """The axis that shows every severity of `judged`, both thresholds, and the severities `also`."""
-        known = [*also, *(one.severity for one in judged if one.verdict != "ERROR")]
+        """The axis that shows every severity of `judged` up to PLOTTED_MAX, both thresholds, and those in `also`."""
+        known = [*also, *(min(one.severity, PLOTTED_MAX) for one in judged if one.verdict != "ERROR")]
         low = math.floor(2 * min([*known, review - ROOM])) / 2
         high = math.ceil(2 * max([*known, ng + ROOM])) / 2
         return cls(low, high, review, ng)
+
+    def ends_before(self, judged: Sequence[Judged]) -> bool:
+        """Whether a severity of `judged` lies beyond `high`."""
+        return any(one.severity > self.high for one in judged if one.verdict != "ERROR")
 
     def percent(self, severity: float) -> float:
         """0 at `low`, 100 at `high`; what lies beyond, as an ERROR's may, stays at that end."""
