@@ -7,7 +7,7 @@ pixel shuffle, smoothing and standardisation each read and write a float map as 
   score of the heatmap is read from there: tiles overlap by more, and at the image's edge the reflected border is wider.
 - batch norm is folded into the convolution before it (Jacob et al., "Quantization and training of neural networks for
   efficient integer-arithmetic-only inference", CVPR 2018, section 3.2).
-- location, scale and weight of the evidence maps are folded into the last weights. Normalising the image is not: the
+- location and scale of the evidence maps are folded into the last weights. Normalising the image is not: the
   network would see grey levels, which half precision and 8 bits do not hold.
 - the logit is smoothed, and the residual averaged, before the pixel shuffle: on four maps of half the size, which fill
   a processor's vectors where one map does not.
@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from flawmap.export.bundle import TileInfo
 from flawmap.tiling.context_map import SPREAD_STEPS
 from flawmap.training.repair_network import UNSHUFFLE, RepairNetwork, UNet
-from flawmap.training.scoring import LOGIT_FLOOR, LOGIT_REACH, REPAIR_BOXES, RESIDUAL_WEIGHT, ScoringModel
+from flawmap.training.scoring import LOGIT_FLOOR, LOGIT_REACH, REPAIR_BOXES, ScoringModel
 
 PROVEN = 64  # px of a proof tile at least that the parity gate must see unaffected by the tile's edge
 PHASES = UNSHUFFLE**2
@@ -70,11 +70,13 @@ class InferenceForm(nn.Module):
         assert isinstance(model.network, RepairNetwork) and REPAIR_BOXES == (3,)
         self.n_channels = n = model.network.n_channels
         self.dtype, self.full_scale = model.dtype, model.full_scale
-        location, scale = (values.flatten().tolist() for values in (model.location, model.scale))
+        lines = (model.location, model.scale, model.below, model.height)
+        location, scale, self.below, height = (values.flatten().tolist() for values in lines)
         self.unet = _FoldedUNet(model.network.unet, n, scale[0])
-        # score = max((logit - l0) / s0, floor) + w (residual - l1) / s1: the constant of the second goes into the first
-        constant = -RESIDUAL_WEIGHT * location[1] / scale[1]
-        self.floor = LOGIT_FLOOR + constant
+        # score = max(h0 + bent((logit - l0) / s0), floor) + h1 + bent((residual - l1) / s1): both heights go in last
+        self.height = height[0] + height[1]
+        self.floor = LOGIT_FLOOR - height[0]
+        self.bend = location[1] / scale[1]
         box = torch.full((REPAIR_BOXES[0],), 1 / REPAIR_BOXES[0])
         buffers = {
             "mean": model.mean,
@@ -82,9 +84,9 @@ class InferenceForm(nn.Module):
             "spread": torch.tensor((1.0 if model.full_scale is None else SPREAD_STEPS) * model.spread_unit),
             "smooth_y": phase_filter(model.taps, axis=0),
             "smooth_x": phase_filter(model.taps, axis=1),
-            "shift": torch.full((PHASES,), constant - location[0] / scale[0]),
+            "shift": torch.full((PHASES,), -location[0] / scale[0]),
             "box_y": _for_channels(phase_filter(box, axis=0), n),
-            "box_x": _for_channels(phase_filter(box, axis=1) * (RESIDUAL_WEIGHT / scale[1]), n),
+            "box_x": _for_channels(phase_filter(box, axis=1) / scale[1], n),
         }
         for name, value in buffers.items():
             self.register_buffer(name, value.detach().clone())
@@ -107,7 +109,9 @@ class InferenceForm(nn.Module):
         residual = F.conv2d(residual, self.box_x, padding=_padding(self.box_x)).abs()
         if self.n_channels > 1:
             residual = residual.view(-1, self.n_channels, PHASES, *residual.shape[2:]).amax(dim=1)
-        score = F.pixel_shuffle(logit.clamp(min=self.floor) + residual, UNSHUFFLE).squeeze(1)
+        logit = F.leaky_relu(logit, self.below[0]).clamp(min=self.floor)
+        residual = F.leaky_relu(residual - self.bend, self.below[1])
+        score = F.pixel_shuffle(logit + residual + self.height, UNSHUFFLE).squeeze(1)
         change = F.pixel_shuffle(change, UNSHUFFLE)
         restored = raw + (change.squeeze(1) * std if mono else (change * std).permute(0, 2, 3, 1))
         if self.full_scale is not None:

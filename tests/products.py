@@ -102,7 +102,12 @@ def untrained_model(config: TrainConfig, *, channels: int = 1, dtype: str = "uin
     else:
         normalisation = Normalisation((0.0,) * channels, (SCALE[dtype],) * channels)
     n_maps = 1 if config.network.compare == "ssim" else 2 if config.network.kind == "repair" else 5
-    standardisation = Standardisation(tuple(0.1 * i for i in range(n_maps)), (0.5,) * n_maps)
+    standardisation = Standardisation(
+        tuple(0.1 * i for i in range(n_maps)),
+        (0.5,) * n_maps,
+        tuple(0.7 + 0.6 * i for i in range(n_maps)),
+        tuple(0.3 - 0.8 * i for i in range(n_maps)),
+    )
     return ScoringModel(network, normalisation, standardisation, np.dtype(dtype), config.network.compare).eval()
 
 

@@ -114,10 +114,11 @@ def test_the_ssim_score_is_that_of_scikit_image(channels: int) -> None:
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0, "full": True}
     similarity = np.stack([structural_similarity(a, b, **options)[1] for a, b in zip(ours, theirs, strict=True)])
     np.testing.assert_allclose(evidence[0, 0, 8:-8, 8:-8].numpy(), 1 - similarity[:, 8:-8, 8:-8].min(axis=0), atol=1e-4)
-    location, scale = float(model.location.flatten()[0]), float(model.scale.flatten()[0])
-    np.testing.assert_allclose(
-        model(torch.from_numpy(tile[None]))[0].numpy(), (evidence[0].numpy() - location) / scale, atol=1e-4
-    )
+    lines = (model.location, model.scale, model.below, model.height)
+    location, scale, below, height = (float(values.flatten()[0]) for values in lines)
+    z = (evidence[0].numpy() - location) / scale
+    expected = height + np.where(z > 0, z, below * z)
+    np.testing.assert_allclose(model(torch.from_numpy(tile[None]))[0].numpy(), expected, atol=1e-4)
 
 
 def test_a_perfect_reconstruction_scores_nothing() -> None:

@@ -68,7 +68,9 @@ def test_of_an_aligned_product_too(channels: int, dtype: str) -> None:
     plain = untrained_model(tiny_config(network=SMALL), channels=channels, dtype=dtype)
     normalisation = Normalisation(tuple(plain.mean.flatten().tolist()), tuple(plain.std.flatten().tolist()))
     network = RepairNetwork(channels, (6, 10), channels + 1)
-    model = ScoringModel(network, normalisation, Standardisation((0.1, 0.2), (0.5, 0.7)), np.dtype(dtype)).eval()
+    model = ScoringModel(
+        network, normalisation, Standardisation((0.1, 0.2), (0.5, 0.7), (0.6, 2.5), (-0.4, -1.0)), np.dtype(dtype)
+    ).eval()
     tiles = torch.from_numpy(draw_good(128, 128, channels=channels, dtype=dtype, seed=1)[None])
     context = torch.from_numpy(draw_good(128, 128, channels=3, dtype=dtype, seed=2)[None])
     context = torch.cat([context, context], dim=3)[..., : channels + 1]

@@ -13,7 +13,6 @@ from flawmap.training.scoring import (
     LOGIT_FLOOR,
     LOGIT_REACH,
     LOGIT_SIGMA,
-    RESIDUAL_WEIGHT,
     RawTile,
     ScoringModel,
     evidence_of_tiles,
@@ -111,10 +110,14 @@ def test_a_reconstruction_beyond_the_range_is_clipped_not_wrapped(dtype: str) ->
 
 
 def standard_evidence(model: ScoringModel, tiles: torch.Tensor) -> np.ndarray:
-    """[K, H, W]; the standardisation gets a location and a scale of its own for each map."""
+    """[K, H, W]; the standardisation gets a bent line of its own for each map."""
     evidence = model.explain(model.normalise(tiles))[1][0].numpy()
-    location, scale = (getattr(model, name).numpy().reshape(-1, 1, 1) for name in ("location", "scale"))
-    return (evidence - location) / scale
+    lines = [getattr(model, name).flatten().tolist() for name in ("location", "scale", "below", "height")]
+    standard = []
+    for map_, bend, scale, below, height in zip(evidence, *lines, strict=True):
+        corners = [bend - 1000 * scale, bend, bend + 1000 * scale]
+        standard.append(np.interp(map_, corners, [height - 1000 * below, height, height + 1000]))
+    return np.stack(standard)
 
 
 @torch.no_grad()
@@ -130,14 +133,14 @@ def test_the_autoencoders_score_is_its_rarest_evidence() -> None:
 
 @pytest.mark.parametrize("bias", [0.0, -100.0])
 @torch.no_grad()
-def test_the_repair_networks_score_is_a_weighted_sum(bias: float) -> None:
+def test_the_repair_networks_score_is_the_sum_of_its_evidence(bias: float) -> None:
     """A head that sees nothing anywhere leaves the word to the residual."""
     model = untrained_model(REPAIR)
     model.network.unet.last.bias[4:] += bias  # the logit's four pixels
     tiles = torch.from_numpy(draw_good(64, 64)[None])
     logit, residual = standard_evidence(model, tiles)
     assert (logit < LOGIT_FLOOR).all() == (bias < 0)
-    expected = np.maximum(logit, LOGIT_FLOOR) + RESIDUAL_WEIGHT * residual
+    expected = np.maximum(logit, LOGIT_FLOOR) + residual
     np.testing.assert_allclose(model(tiles)[0][0].numpy(), expected, atol=1e-4)
 
 

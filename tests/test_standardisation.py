@@ -61,3 +61,39 @@ def test_a_handful_of_pixels_gives_finite_numbers(side: int) -> None:
     measured = Standardisation.measure([few])
     assert np.isfinite(measured.location + measured.scale).all()
     assert min(measured.scale) > 0
+
+
+def tail(rng: np.random.Generator, below: float, above: float, corner: float) -> NDArray[np.float32]:
+    """Peaks of one block each that fall off by 1 / `below` decades a unit up to `corner`, by 1 / `above` beyond it."""
+    decades = -np.log10(rng.random((160, 160)))
+    scores = np.where(decades < corner, decades * below, corner * below + (decades - corner) * above)
+    return np.repeat(np.repeat(scores, BLOCK, 0), BLOCK, 1).astype(np.float32)[None]
+
+
+@pytest.mark.parametrize(("above", "heavy"), [(4.0, True), (4.0, False), (0.3, False)])
+def test_a_bent_line_gives_back_how_rare_a_peak_is(above: float, heavy: bool) -> None:
+    """Of the blocks a share of 10 ** -decades reaches x; a block is 32 * 32 / 10^6 megapixels."""
+    evidence = tail(np.random.default_rng(5), 1.0, above, 2.0)
+    measured = Standardisation.measure_bent([evidence], (heavy,))
+    decades = np.array([0.7, 1.5, 2.0, 2.5, 3.2])
+    x = np.where(decades < 2, decades, 2.0 + (decades - 2) * above)
+    z = (x - measured.location[0]) / measured.scale[0]
+    score = measured.height[0] + np.where(z > 0, z, measured.below[0] * z)
+    np.testing.assert_allclose(score, decades + np.log10(BLOCK**2 / 1e6), atol=0.15)
+
+
+def test_a_heavy_map_never_bends_up() -> None:
+    evidence = tail(np.random.default_rng(6), 1.0, 0.3, 2.0)
+    assert Standardisation.measure_bent([evidence], (True,)).below[0] == pytest.approx(1.0)
+    assert Standardisation.measure_bent([evidence], (False,)).below[0] < 0.5
+
+
+@given(side=st.integers(1, 200), value=st.sampled_from([None, 0.0, -70.0]))
+def test_a_bent_line_of_few_or_equal_peaks_is_finite_and_rises(side: int, value: float | None) -> None:
+    few = np.random.default_rng(1).standard_normal((2, side, side)).astype(np.float32)
+    if value is not None:
+        few[:] = value
+    measured = Standardisation.measure_bent([few], (False, True))
+    for values in (measured.location, measured.scale, measured.below, measured.height):
+        assert len(values) == 2 and np.isfinite(values).all()
+    assert min(measured.scale) > 0 and min(measured.below) > 0

@@ -20,7 +20,8 @@ from flawmap.training.scoring import RawTile, ScoringModel, build_network
 from flawmap.training.split import Split
 from flawmap.training.standardisation import Standardisation
 
-FORMAT = 1
+FORMAT = 2  # 1 knew no bend in a standardisation
+STANDARDISATION = ("location", "scale", "below", "height")
 PROOF_TILES = 4
 PROOF_SIZE = 256  # px; the tiles of an autoencoder with a latent vector have its own size
 PROOF_SEED = 2_000_003
@@ -58,7 +59,7 @@ def save(
         "n_channels": model.mean.numel(),
         "dtype": proof.pixels.dtype.name,
         "normalisation": {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()},
-        "standardisation": {name: getattr(model, name).flatten().tolist() for name in ("location", "scale")},
+        "standardisation": {name: getattr(model, name).flatten().tolist() for name in STANDARDISATION},
         "network": model.network.state_dict(),
         "split": {name: [str(p) for p in paths] for name, paths in asdict(split).items()},
         "proof_tiles": torch.from_numpy(proof.pixels),

@@ -35,7 +35,7 @@ from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
 from flawmap.training.precision import precision_for
 from flawmap.training.read_split import as_read, read_split
-from flawmap.training.scoring import RawTile, ScoringModel, build_network, evidence_of_tiles, raw_tile
+from flawmap.training.scoring import HEAVY, RawTile, ScoringModel, build_network, evidence_of_tiles, raw_tile
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
 from flawmap.training.suspicious import write_suspicious
@@ -246,7 +246,8 @@ def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -
                 y, x = (int(rng.integers(0, n - size + 1)) for n in images.padded[index].shape[:2])
             yield raw_tile(images, index, y, x, size, size)
 
-    return Standardisation.measure(evidence_of_tiles(model, tiles(), margin))
+    evidence = evidence_of_tiles(model, tiles(), margin)
+    return Standardisation.measure_bent(evidence, HEAVY) if model.has_head else Standardisation.measure(evidence)
 
 
 def _provenance(prepared: Prepared, learner: Learner) -> dict[str, Any]:

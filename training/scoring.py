@@ -3,9 +3,9 @@
     tile -> normalised -> network -> evidence maps -> each standardised on good images -> score
 
 The repair network gives two kinds of evidence: the damage logit, lightly smoothed, and the residual, averaged over
-3x3 px. Neither alone will do. On cloth and on blowholes the logit finds nearly everything and the residual little; on
-faint cracks, which training never showed it, the residual finds more. Their weighted sum costs little where the logit
-is right and helps where it is not; the largest of the two, tried first, let the worse one's false alarms through
+3x3 px. Neither alone will do. On cloth the logit finds nearly everything and the residual little; on faint cracks and
+blowholes, which look like nothing that training showed it, the residual finds more. Both are turned into how rare they
+are on good images, and added; the largest of the two, tried first, let the worse one's false alarms through
 (docs/detection.md). Never an average over a neighbourhood: that erases a dot.
 
 An autoencoder has the residual only: the rarest of its box means of several sizes speaks.
@@ -33,8 +33,8 @@ BOXES = (1, 3, 5, 9, 17)  # px, of an autoencoder's residual: a dot shows at the
 REPAIR_BOXES = (3,)  # px, of the repair network's
 LOGIT_SIGMA = 1.25  # px
 LOGIT_REACH = 4  # px
-LOGIT_FLOOR = -4.0  # standardised: a residual beyond all bounds is heard whatever the head says
-RESIDUAL_WEIGHT = 0.5
+LOGIT_FLOOR = -5.0  # standardised: a residual beyond all bounds is heard whatever the head says
+HEAVY = (False, True)  # of the repair network's evidence, logit and residual: see `flawmap.training.standardisation`
 
 
 Network = RepairNetwork | BottleneckAutoencoder | ConvolutionalAutoencoder
@@ -56,7 +56,7 @@ class ScoringModel(nn.Module):
     Args:
         network: gives the reconstruction, and the repair network a damage logit too.
         normalisation: what the network was trained with.
-        standardisation: one location and scale an evidence map.
+        standardisation: of one line an evidence map.
         dtype: of the image (uint8, uint16 or float32); the reconstruction has it too.
         compare: by what an autoencoder's input and reconstruction are told apart: the residual at several scales, or
             1 - SSIM (Bergmann et al., "Improving unsupervised defect segmentation by applying structural similarity to
@@ -67,6 +67,8 @@ class ScoringModel(nn.Module):
     std: Tensor
     location: Tensor
     scale: Tensor
+    below: Tensor
+    height: Tensor
     taps: Tensor
 
     def __init__(
@@ -90,6 +92,8 @@ class ScoringModel(nn.Module):
             ("std", normalisation.std),
             ("location", standardisation.location),
             ("scale", standardisation.scale),
+            ("below", standardisation.below),
+            ("height", standardisation.height),
         ):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
         self.spread_unit = float(np.mean(normalisation.std))
@@ -114,10 +118,11 @@ class ScoringModel(nn.Module):
     def standardise(self, evidence: Tensor) -> Tensor:
         """Evidence maps [N, K, H, W] -> score [N, H, W]."""
         standard = (evidence - self.location) / self.scale
+        standard = self.height + torch.where(standard > 0, standard, self.below * standard)
         if not self.has_head:
             return standard.amax(dim=1)  # the rarest of them
         logit, residual = standard.unbind(dim=1)
-        return logit.clamp(min=LOGIT_FLOOR) + RESIDUAL_WEIGHT * residual
+        return logit.clamp(min=LOGIT_FLOOR) + residual
 
     def normalise(self, tiles: Tensor) -> Tensor:
         """Raw tiles -> normalised float32 [N, C, H, W]."""
