@@ -44,13 +44,13 @@ def test_residuals_are_those_of_the_whole_image(grid: TileGrid, dtype: type, cha
     np.testing.assert_array_equal(stitcher.result(), residual if channels is None else residual.max(axis=2))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("channels", "channel"), [(1, 0), (3, 0), (3, 2)])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_residual_that_is_no_number_is_named(channels: int, bad: float) -> None:
+def test_a_residual_that_is_no_number_is_named(channels: int, channel: int, bad: float) -> None:
     tiles = np.zeros((len(GRID), 8, 8, channels), np.float32)
     repaired = tiles.copy()
     box = GRID.owned(9)
-    repaired[9, box.tile.y0, box.tile.x1 - 1, channels - 1] = bad
+    repaired[9, box.tile.y0, box.tile.x1 - 1, channel] = bad
     number = "nan" if np.isnan(bad) else r"-?inf"
     message = rf"tile 9 is {number} at pixel \(y={box.image.y0}, x={box.image.x1 - 1}\) of the image"
     with pytest.raises(ValueError, match=message):

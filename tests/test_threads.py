@@ -2,6 +2,7 @@
 
 import multiprocessing
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ property_in_threads = settings(deadline=None, suppress_health_check=[HealthCheck
 
 @pytest.fixture
 def many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The smallest work is parted, into up to five threads."""
-    monkeypatch.setattr(threads, "BYTES_A_THREAD", 1)
+    """The smallest work is parted, into up to ten parts."""
+    monkeypatch.setattr(threads, "BYTES_A_PART", 1)
+    monkeypatch.setattr(threads, "PARTS_A_CORE", 2)
     monkeypatch.setattr(threads, "CORES", 5)
 
 
@@ -36,23 +38,52 @@ def test_every_part_runs_once_and_results_keep_their_order(many_threads: None) -
         idents.add(threading.get_ident())
         return part, parts
 
-    assert in_threads(kernel, 100) == [(part, 5) for part in range(5)]
+    assert in_threads(kernel, 100) == [(part, 10) for part in range(10)]
     assert len(idents) >= 2
     assert in_threads(kernel, 3) == [(0, 3), (1, 3), (2, 3)]
 
 
 def test_little_work_stays_in_the_callers_thread() -> None:
-    assert in_threads(lambda part, parts: (part, parts, threading.get_ident()), threads.BYTES_A_THREAD) == [
+    assert in_threads(lambda part, parts: (part, parts, threading.get_ident()), 2 * threads.BYTES_A_PART - 1) == [
         (0, 1, threading.get_ident())
     ]
 
 
-def test_an_error_in_any_part_comes_out(many_threads: None) -> None:
+def test_the_caller_waits_for_no_thread_that_has_not_begun(many_threads: None) -> None:
+    """All threads of the pool are held up by something else: the caller does everything."""
+    released = threading.Event()
+    pool = threads._pool()
+    held = [pool.submit(released.wait, 30) for _ in range(pool._max_workers)]
+    try:
+        found = in_threads(lambda part, parts: (part, threading.get_ident()), 100)
+    finally:
+        released.set()
+    assert found == [(part, threading.get_ident()) for part in range(10)]
+    assert all(other.result(30) for other in held)
+
+
+def test_an_error_in_any_part_comes_out_when_all_have_stopped(many_threads: None) -> None:
+    working: list[int] = []
+
     def kernel(part: int, parts: int) -> None:
+        working.append(part)
         if part == 3:
+            working.pop()
             raise ValueError("part 3")
+        time.sleep(0.01)
+        working.pop()
 
     with pytest.raises(ValueError, match="part 3"):
+        in_threads(kernel, 100)
+    assert working == []
+    assert in_threads(lambda part, parts: part, 4) == [0, 1, 2, 3]  # the next work is done as if nothing had been
+
+
+def test_an_error_that_looks_like_the_end_of_the_work_is_one(many_threads: None) -> None:
+    def kernel(part: int, parts: int) -> None:
+        raise IndexError("out of a row")
+
+    with pytest.raises(IndexError, match="out of a row"):
         in_threads(kernel, 100)
 
 
@@ -102,12 +133,12 @@ def _sum_in_threads(send: "multiprocessing.connection.Connection") -> None:
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
 def test_a_forked_process_has_threads_of_its_own(many_threads: None) -> None:
     """As torch's loaders are: the parent's pool would hand work to threads that the child does not have."""
-    assert in_threads(lambda part, parts: part, 100) == [0, 1, 2, 3, 4]
+    assert in_threads(lambda part, parts: part, 100) == list(range(10))
     receive, send = multiprocessing.Pipe(duplex=False)
     child = multiprocessing.get_context("fork").Process(target=_sum_in_threads, args=(send,))
     child.start()
     try:
-        assert receive.poll(30) and receive.recv() == 10
+        assert receive.poll(30) and receive.recv() == 45
     finally:
         child.kill()
         child.join()

@@ -15,7 +15,7 @@ Run-based labelling with union-find: He, Chao, Suzuki, "A run-based two-scan lab
 
 import numpy as np
 
-from flawmap.tiling.compiled import compiled
+from flawmap.tiling.compiled import compiled, inlined
 
 SPAN_DTYPE = np.dtype(
     [
@@ -46,9 +46,7 @@ REGION_DTYPE = np.dtype(
     ]
 )
 
-CHUNK = (
-    128  # columns looked at together, most hold nothing; on 5120 columns 64 cost 1 ms more, 256 slowed down on specks
-)
+CHUNK = 64  # columns looked at together, most hold nothing; with 128 blobs take as long, and specks a fifth longer
 
 
 @compiled
@@ -59,21 +57,17 @@ def scan_spans(band: np.ndarray, top: int, grow: np.float32, reach: int, spans: 
     heatmap of the first NaN, or (-1, -1).
     """
     count = 0
-    for y in range(top, top + band.shape[0]):
-        row = band[y - top]
+    rows, width = band.shape
+    for y in range(top, top + rows):
         x0, x_last, area_px, x_sum, score_sum, score_max, peak_x = 0, 0, 0, 0, 0.0, np.float32(0), 0
-        for chunk_x0 in range(0, row.shape[0], CHUNK):
-            chunk = row[chunk_x0 : chunk_x0 + CHUNK]
-            hit = False
-            for k in range(chunk.shape[0]):
-                hit |= not (chunk[k] < grow)  # true for NaN as well
-            if not hit:
+        for chunk_x0 in range(0, width, CHUNK):
+            chunk_x1 = min(chunk_x0 + CHUNK, width)
+            if _all_below(band, np.uintp(y - top), np.uintp(chunk_x0), np.uintp(chunk_x1), grow):
                 continue
-            for k in range(chunk.shape[0]):
-                score = chunk[k]
+            for x in range(chunk_x0, chunk_x1):
+                score = band[np.uintp(y - top), np.uintp(x)]
                 if score < grow:
                     continue
-                x = chunk_x0 + k
                 if score != score:
                     return count, y, x
                 if area_px > 0 and x - x_last > reach:
@@ -92,6 +86,15 @@ def scan_spans(band: np.ndarray, top: int, grow: np.float32, reach: int, spans: 
             _put(spans, count, y, x0, x_last + 1, area_px, x_sum, score_sum, score_max, peak_x)
             count += 1
     return count, -1, -1
+
+
+@inlined
+def _all_below(band: np.ndarray, y: np.uintp, x0: np.uintp, x1: np.uintp, grow: np.float32) -> bool:
+    """Whether row `y` is below `grow` from `x0` to `x1`, and not NaN."""
+    hit = False
+    for x in range(x0, x1):
+        hit |= not (band[y, x] < grow)
+    return not hit
 
 
 @compiled
