@@ -28,23 +28,24 @@ class Converted:
     paths: list[Path]
     notes: list[str] = field(default_factory=list)  # what the files leave out, and why
     failures: list[str] = field(default_factory=list)  # heatmaps that are damaged
+    damaged: list[str] = field(default_factory=list)  # records that are, and so are left out of every format
 
 
 def convert(run_dir: Path, to: Format, output: Path, *, progress: ShowProgress = silent) -> Converted:
     """Writes the run in `run_dir` as `to` says: one file `output`, or files in the folder `output`, made where needed.
 
-    Raises UsageError: no run, a record that cannot be read, an output that cannot be written or lies among the files
+    Raises UsageError: no run, none of its records can be read, an output that cannot be written or lies among the files
     of the run, no heatmaps for OME-TIFF, pyarrow missing for Parquet; ImageError for a damaged heatmap that COCO or
     LabelMe would draw outlines from. A damaged one stops no other OME-TIFF.
     """
     run = read_recorded_run(run_dir)
     _check_place(run_dir, output)
     try:
-        if to in SUFFIXES:
-            return _as_file(run, to, output)
-        return _into_folder(run, to, output, progress)
+        converted = _as_file(run, to, output) if to in SUFFIXES else _into_folder(run, to, output, progress)
     except OSError as error:
         raise UsageError(f"`-o` (={output}) cannot be written: {error.strerror or error}") from error
+    converted.damaged = run.damaged
+    return converted
 
 
 def _as_file(run: RecordedRun, to: Format, output: Path) -> Converted:

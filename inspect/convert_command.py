@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from flawmap.inspect.console import printable, say
+from flawmap.inspect.damaged_records import end_with_damaged
 from flawmap.inspect.exchange.formats import Format
 
 
@@ -25,5 +26,6 @@ def convert(
     for failure in converted.failures:
         say(f"flawmap: {printable(failure)}")
     print(output if len(converted.paths) == 1 else f"{output}: {len(converted.paths)} files")
+    end_with_damaged(converted.damaged)
     if converted.failures:
         raise typer.Exit(ImageError.exit_code)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from flawmap.export.bundle import Bundle, read_bundle
 from flawmap.inspect.line.drift import DriftMonitor, DriftState, sentence
 from flawmap.inspect.line.drift_plot import draw_drift
-from flawmap.inspect.record_files import read_record, read_run_info
+from flawmap.inspect.record_files import read_run_info
+from flawmap.inspect.recorded_run import recorded_images
 from flawmap.inspect.records import ImageRecord, RunInfo
 from flawmap.inspect.run_folder import writing
-from flawmap.inspect.run_layout import DRIFT, RECORDS
+from flawmap.inspect.run_layout import DRIFT
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_text
 
@@ -39,13 +40,22 @@ class ModelDrift:
         return f"camera {self.camera}: {sentence(self.state)}" if self.camera else sentence(self.state)
 
 
-def measure_drift(run_dir: Path, last: int = LAST, model: Path | None = None) -> list[ModelDrift]:
+@dataclass(frozen=True)
+class RunDrift:
+    """Drift of a run."""
+
+    models: list[ModelDrift]
+    not_measured: list[str]  # why, for each model of a recipe whose calibration does not allow it
+    damaged: list[str]  # a sentence on each record that cannot be read, and is left out
+
+
+def measure_drift(run_dir: Path, last: int = LAST, model: Path | None = None) -> RunDrift:
     """Writes drift.json and a picture for each model of the run in `run_dir`; returns what is in them.
 
     `last`: good images that are compared. `model`: where the bundle lies, if it was moved since.
 
-    Raises UsageError: no run, `last` below 2, a bundle that is not there, that is another than the run's, or whose
-    calibration is too old.
+    Raises UsageError: no run, none of its records can be read, `last` below 2, a bundle that is not there, that is
+    another than the run's, or whose calibration is too old or by zones; of a recipe: if that is so of all its bundles.
     """
     run = read_run_info(run_dir)
     if run is None:
@@ -53,12 +63,19 @@ def measure_drift(run_dir: Path, last: int = LAST, model: Path | None = None) ->
     if last < 2:
         raise UsageError(f"`--last` (={last}) must be at least 2 images")
     bundles = _bundles(run, model)
-    records = _records(run_dir)
-    found = []
+    damaged: list[str] = []
+    records = _records(run_dir, damaged)
+    found, not_measured = [], []
     for number, (camera, bundle, severity_ng) in enumerate(bundles):
         own = [record for record in records if run.recipe is None or record.model == number]
         picture = picture_name(None if run.recipe is None else number)
-        calibration = calibration_severities(bundle)
+        try:
+            calibration = calibration_severities(bundle)
+        except UsageError as error:
+            if run.recipe is None:
+                raise
+            not_measured.append(f"camera {camera}: drift is not measured: {error}")
+            continue
         monitor = DriftMonitor(calibration, severity_ng, last)
         state, first = monitor.state(), ""
         for record in own:
@@ -70,8 +87,10 @@ def measure_drift(run_dir: Path, last: int = LAST, model: Path | None = None) ->
         with writing(run_dir):
             draw_drift(run_dir / picture, calibration, severities, severity_ng, state, last, title)
         found.append(ModelDrift(camera, state, first, picture))
-    write_drift(run_dir, found, last)
-    return found
+    if not found:
+        raise UsageError(not_measured[0])
+    write_drift(run_dir, found, last, not_measured)
+    return RunDrift(found, not_measured, damaged)
 
 
 def picture_name(model: int | None) -> str:
@@ -79,7 +98,7 @@ def picture_name(model: int | None) -> str:
     return "drift.png" if model is None else f"drift-{model + 1}.png"
 
 
-def write_drift(run_dir: Path, found: Sequence[ModelDrift], last: int) -> None:
+def write_drift(run_dir: Path, found: Sequence[ModelDrift], last: int, not_measured: Sequence[str]) -> None:
     """drift.json."""
     models: list[dict[str, Any]] = [
         {
@@ -95,7 +114,9 @@ def write_drift(run_dir: Path, found: Sequence[ModelDrift], last: int) -> None:
         for one in found
     ]
     with writing(run_dir):
-        write_text(run_dir / DRIFT, json.dumps({"last": last, "models": models}, indent=2) + "\n")
+        write_text(
+            run_dir / DRIFT, json.dumps({"last": last, "models": models, "not_measured": not_measured}, indent=2) + "\n"
+        )
 
 
 def calibration_severities(bundle: Bundle) -> NDArray[np.float64]:
@@ -134,8 +155,8 @@ def _bundles(run: RunInfo, model: Path | None) -> list[tuple[str, Bundle, float]
     return bundles
 
 
-def _records(run_dir: Path) -> list[ImageRecord]:
-    """Every image that was inspected, in the order in which it was."""
-    records = map(read_record, (run_dir / RECORDS).glob("*.json"))
-    found = [record for record in records if record is not None and record.verdict != "ERROR"]
+def _records(run_dir: Path, damaged: list[str]) -> list[ImageRecord]:
+    """Every image that was inspected, in the order in which it was; `damaged` as of `recorded_images`."""
+    records = (image.record for image in recorded_images(run_dir, damaged))
+    found = [record for record in records if record.verdict != "ERROR"]
     return sorted(found, key=lambda record: (record.inspected, record.image))

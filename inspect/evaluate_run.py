@@ -55,6 +55,11 @@ def evaluate_run(run_dir: Path, dataset: Path, *, progress: ShowProgress = silen
     return metrics
 
 
+def damaged_in(metrics: dict[str, Any]) -> list[str]:
+    """A sentence on each record that could not be read, of what `evaluate_run` returned."""
+    return list(metrics["models"][0]["records_damaged"] if "models" in metrics else metrics["records_damaged"])
+
+
 def page_of(run_dir: Path, folder: str = EVALUATION) -> Path:
     """Where the page of an evaluation lies; of a run with a recipe, that of the model with this `folder`."""
     return run_dir / folder / PAGE

@@ -9,6 +9,7 @@ import typer
 
 from flawmap.inspect.command_options import Device, FalseAlarms
 from flawmap.inspect.console import printable, say
+from flawmap.inspect.damaged_records import end_with_damaged
 
 if TYPE_CHECKING:
     from flawmap.inspect.line.part_result import PartResult
@@ -89,15 +90,18 @@ def drift(
     from flawmap.inspect.run_layout import DRIFT
 
     found = measure_drift(run_dir, last, model)
-    for one in found:
+    for one in found.models:
         print(one.sentence)
         if one.state.n_images < last:
             print(f"  only {one.state.n_images} good images so far: an alarm needs {last} (`--last`)")
         if one.first_alarm:
             print(f"  first alarm at {one.first_alarm}")
         print(run_dir / one.picture)
+    for note in found.not_measured:
+        say(f"note: {note}")
     print(run_dir / DRIFT)
-    if fail_on_drift and any(one.state.alarm for one in found):
+    end_with_damaged(found.damaged)
+    if fail_on_drift and any(one.state.alarm for one in found.models):
         raise typer.Exit(1)
 
 

@@ -30,16 +30,16 @@ class LiveDrift:
         self._run_dir, self._last, self._say = run_dir, last, say
         self._monitors: dict[int, DriftMonitor] = {}
         self._found: dict[int, ModelDrift] = {}
+        self._not_watched: list[str] = []
         for number, model in enumerate(plan.models):
             camera = "" if plan.recipe is None else plan.recipe.models[number].camera
             try:
-                calibration = calibration_severities(model.bundle)
+                monitor = DriftMonitor(calibration_severities(model.bundle), model.thresholds.severity_ng, last)
+                if not monitor.can_tell:
+                    raise UsageError(f"`bundle` (={model.bundle.folder}) was calibrated on too few good images")
             except UsageError as error:
+                self._not_watched.append(f"camera {camera}: drift is not watched: {error}")
                 say(f"drift is not watched: {error}")
-                continue
-            monitor = DriftMonitor(calibration, model.thresholds.severity_ng, last)
-            if not monitor.can_tell:
-                say(f"drift is not watched: `bundle` (={model.bundle.folder}) was calibrated on too few good images")
                 continue
             self._monitors[number] = monitor
             picture = picture_name(None if plan.recipe is None else number)
@@ -55,12 +55,11 @@ class LiveDrift:
             return
         number = record.model or 0
         self._say(f"drift: {self._found[number].sentence}")
-        write_drift(self._run_dir, list(self._found.values()), self._last)
+        write_drift(self._run_dir, list(self._found.values()), self._last, self._not_watched)
 
     def conclude(self) -> None:
-        """drift.json and its picture as `flawmap drift` makes them, if every model is watched and there is an image."""
-        watched = len(self._monitors) == len(self._found) > 0
-        if watched and any(found.state.n_images for found in self._found.values()):
+        """drift.json and pictures as `flawmap drift` makes them, if a model is watched and there is an image."""
+        if any(found.state.n_images for found in self._found.values()):
             try:
                 measure_drift(self._run_dir, self._last)
             except UsageError as error:  # the bundle has been moved or calibrated again since the start

@@ -1,8 +1,8 @@
 """A run as it was written down, read back for whoever shows it or hands it on."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ class RecordedRun:
     folder: Path
     info: RunInfo
     images: list[RecordedImage]
+    damaged: list[str] = field(default_factory=list)  # a sentence on each record that cannot be read, and is left out
 
     @property
     def inspected(self) -> list[RecordedImage]:
@@ -47,11 +48,36 @@ class RecordedRun:
 
 
 def read_recorded_run(run_dir: Path) -> RecordedRun:
-    """The run in `run_dir`; UsageError where the folder holds none, or a record in it cannot be read."""
+    """The run in `run_dir`; UsageError where the folder holds none, or none of its records can be read."""
     info = read_described_run(run_dir)
-    images = [RecordedImage(path.name.removesuffix(".json"), read_as(path, ImageRecord)) for path in _records(run_dir)]
+    damaged: list[str] = []
+    images = list(recorded_images(run_dir, damaged))
     images.sort(key=lambda image: natural_order(PurePosixPath(image.record.image)))
-    return RecordedRun(run_dir, info, images)
+    return RecordedRun(run_dir, info, images, damaged)
+
+
+def recorded_images(run_dir: Path, damaged: list[str]) -> Iterator[RecordedImage]:
+    """Every image of the run that has a record, by the names of the records, one in memory at a time.
+
+    A record that cannot be read stops no other: a sentence on it is added to `damaged`. UsageError where none can be
+    read: they are another program's, or another flawmap's.
+    """
+    n_read = 0
+    for path in record_paths(run_dir):
+        try:
+            record = read_as(path, ImageRecord)
+        except UsageError as error:
+            damaged.append(str(error))
+            continue
+        n_read += 1
+        yield RecordedImage(path.name.removesuffix(".json"), record)
+    if damaged and not n_read:
+        raise UsageError(damaged[0])
+
+
+def record_paths(run_dir: Path) -> list[Path]:
+    """The records of a run. Hidden files are records still being written."""
+    return sorted(path for path in (run_dir / RECORDS).rglob("*.json") if not path.name.startswith("."))
 
 
 def read_described_run(run_dir: Path) -> RunInfo:
@@ -66,11 +92,6 @@ def read_described_run(run_dir: Path) -> RunInfo:
                 f"{run_dir / RUN_INFO} is not a record of this flawmap: `thresholds.{missing[0]}`: missing"
             )
     return info
-
-
-def _records(run_dir: Path) -> Iterable[Path]:
-    """Hidden files are records still being written."""
-    return (path for path in (run_dir / RECORDS).rglob("*.json") if not path.name.startswith("."))
 
 
 def read_as(path: Path, kind: type[Record]) -> Record:

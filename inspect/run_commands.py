@@ -7,6 +7,7 @@ import typer
 
 from flawmap.inspect.command_options import BundleOption, Device, FalseAlarms, Quantile
 from flawmap.inspect.console import say
+from flawmap.inspect.damaged_records import end_with_damaged
 from flawmap.tiling.errors import ImageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def evaluate(
     images: Annotated[int, typer.Option(help="Good images to inject defects into, at most.")] = POD_IMAGES,
 ) -> None:
     """Says what a run found, missed and raised for nothing. It is compared with what people marked."""
-    from flawmap.inspect.evaluate_run import evaluate_run, pages_of
+    from flawmap.inspect.evaluate_run import damaged_in, evaluate_run, pages_of
     from flawmap.inspect.evaluation.summary import summary
     from flawmap.inspect.progress import progress
 
@@ -82,15 +83,19 @@ def evaluate(
 
         print(measure_detection_limit(run_dir, truth, images=images, progress=progress)["sentence"])
         print((run_dir / DETECTION_LIMIT).with_suffix(".png"))
+    end_with_damaged(damaged_in(metrics))
 
 
 def report(
     run_dir: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Folder that `flawmap inspect` wrote.")],
 ) -> None:
     """Builds the page of a run again from its records."""
-    from flawmap.inspect.report.page import write_page
+    from flawmap.inspect.recorded_run import read_recorded_run
+    from flawmap.inspect.report.page import draw_page
 
-    print(write_page(run_dir))
+    run = read_recorded_run(run_dir)
+    print(draw_page(run))
+    end_with_damaged(run.damaged)
 
 
 def tell(run: "RunInfo", run_dir: Path) -> None:

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import binom, mannwhitneyu
 
 from flawmap.export.bundle import update_bundle
+from flawmap.export.configure_bundle import configure_bundle
+from flawmap.export.part_record import read_part
+from flawmap.export.where_map import draw_where
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.drift_run import measure_drift
 from flawmap.inspect.folder import inspect_folder
@@ -28,6 +32,7 @@ from flawmap.inspect.line.drift import (
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import calibration, good_image, make_bundle
+from tests.look_maps import box, write_labelme, write_part
 from tests.test_cli import run
 from tests.test_watch import Watcher, drop, nothing_is_left_running, results, wait_until
 
@@ -169,7 +174,7 @@ def test_an_ageing_lamp_is_seen_in_a_run(bundle: Path, tmp_path: Path) -> None:
     assert 30 < int(model["first_alarm"].removeprefix("part").removesuffix(".png")) < 52
     picture = run_dir / model["picture"]
     assert picture.read_bytes().startswith(b"\x89PNG")
-    (before,) = measure_drift(run_dir, 60)
+    (before,) = measure_drift(run_dir, 60).models
     assert before.state.n_images == 60  # half of them are as they were
 
 
@@ -179,7 +184,7 @@ def test_a_stable_run_has_no_alarm(bundle: Path, tmp_path: Path) -> None:
     for number in range(30):
         write_image(images / f"part{number:02d}.png", aged(number, 1.0))
     inspect_folder([images], bundle, tmp_path / "run", zoom=False)
-    (found,) = measure_drift(tmp_path / "run", LAST)
+    (found,) = measure_drift(tmp_path / "run", LAST).models
     assert (found.state.alarm, found.first_alarm, found.state.n_images) == ("", "", LAST)
     done = run("drift", tmp_path / "run", "--last", "50", "--fail-on-drift")
     assert done.returncode == 0, done.stderr
@@ -209,6 +214,35 @@ def test_a_watcher_says_so_and_goes_on_after_a_stop(bundle: Path, tmp_path: Path
     (model,) = json.loads((run_dir / "drift.json").read_text())["models"]
     assert (model["alarm"], model["n_images"], model["first_alarm"]) == ("higher", LAST, "part19.png")
     assert (run_dir / "drift.png").is_file()
+
+
+def test_of_a_recipe_the_cameras_without_zones_are_measured(bundle: Path, tmp_path: Path) -> None:
+    """The bundle of the second camera has a zone with false alarms of its own, as drawn and calibrated by the tool."""
+    zoned = make_bundle(tmp_path / "zoned").folder
+    write_labelme(tmp_path / "zones.json", 64, 80, [("include", box(0, 0, 40, 64)), ("rim", box(40, 0, 80, 64))])
+    zones = [{"name": "rim", "false_alarms": 2}]
+    part = read_part(write_part(tmp_path / "part.yaml", polygons="zones.json", zones=zones))
+    configure_bundle(zoned, part, draw_where(part.where, tmp_path))
+    calibrate_bundle(zoned, [bundle.parent / f"good{seed}.png" for seed in range(10)], 0.1)
+    models = [{"camera": "top", "bundle": str(bundle)}, {"camera": "side", "bundle": str(zoned)}]
+    (tmp_path / "station.yaml").write_text(yaml.safe_dump({"part": "{part}_{camera}.*", "models": models}))
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        for camera in ("top", "side"):
+            write_image(tmp_path / "images" / f"{number}_{camera}.png", aged(number, 1.0))
+    inspect_folder([tmp_path / "images"], tmp_path / "station.yaml", tmp_path / "run", zoom=False)
+    done = run("drift", tmp_path / "run", "--last", "3", "--fail-on-drift")
+    assert done.returncode == 0, done.stderr
+    assert "note: camera side: drift is not measured: `bundle`" in done.stderr
+    told = json.loads((tmp_path / "run" / "drift.json").read_text())
+    assert [(model["camera"], model["n_images"]) for model in told["models"]] == [("top", 3)]
+    (why,) = told["not_measured"]
+    assert "has zones with false alarms of their own" in why
+    models = [{"camera": "*", "bundle": str(zoned)}]
+    (tmp_path / "station.yaml").write_text(yaml.safe_dump({"part": "{part}_{camera}.*", "models": models}))
+    inspect_folder([tmp_path / "images"], tmp_path / "station.yaml", tmp_path / "zoned_run", zoom=False)
+    with pytest.raises(UsageError, match=r"^camera \*: drift is not measured: `bundle` \(=.*\) has zones with false"):
+        measure_drift(tmp_path / "zoned_run")
 
 
 def test_why_there_is_no_drift_to_measure(bundle: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -582,7 +583,10 @@ def test_a_folder_without_a_run(tmp_path: Path) -> None:
 )
 def test_a_broken_record_is_named(run_dir: Path, broken: str, said: str) -> None:
     (run_dir / "regions" / "0009.json").write_text(broken)
-    with pytest.raises(UsageError, match=said):
+    assert re.search(f"<b>Records left out: 1.</b> <bdi>.*{said}", unescape(write_page(run_dir).read_text("utf-8")))
+    for record in (run_dir / "regions").iterdir():
+        record.write_text(broken)
+    with pytest.raises(UsageError, match=said.removeprefix("0009")):
         write_page(run_dir)
 
 

@@ -26,9 +26,9 @@ from flawmap.inspect.evaluation.matching import ImageOutcome, compare
 from flawmap.inspect.evaluation.pixel_figures import pixel_figures
 from flawmap.inspect.evaluation.truth import GOOD, TrueImage, read_truth
 from flawmap.inspect.progress import ShowProgress, silent
-from flawmap.inspect.record_files import read_record, read_run_info
+from flawmap.inspect.record_files import read_run_info
+from flawmap.inspect.recorded_run import record_paths, recorded_images
 from flawmap.inspect.records import RunInfo
-from flawmap.inspect.run_layout import RECORDS
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.reading import Reading
 
@@ -52,6 +52,7 @@ class _Compared:
     outcomes: list[ImageOutcome]
     without_truth: int
     not_inspected: int
+    damaged: list[str]
 
 
 def evaluate(run_dir: Path, dataset: Path, *, model: int | None = None, progress: ShowProgress = silent) -> Evaluation:
@@ -60,8 +61,8 @@ def evaluate(run_dir: Path, dataset: Path, *, model: int | None = None, progress
     `model`: of a run with a recipe, the place of the one model whose images are compared.
 
     Raises:
-        UsageError: no run, no truth, a mask or a heatmap that does not fit, or no image of the run is a test image of
-            the dataset (NothingToCompareError).
+        UsageError: no run, none of its records can be read, no truth, a mask or a heatmap that does not fit, or no
+            image of the run is a test image of the dataset (NothingToCompareError).
     """
     run = read_run_info(run_dir)
     if run is None:
@@ -83,6 +84,7 @@ def evaluate(run_dir: Path, dataset: Path, *, model: int | None = None, progress
         "ng_score": run.thresholds["ng"],
         "images_without_truth": compared.without_truth,
         "images_not_inspected": compared.not_inspected,
+        "records_damaged": compared.damaged,
         **_figures(compared.outcomes, run.thresholds["ng"], curve),
         **pixel_figures(run_dir, run, compared.outcomes, progress),
         "missed": missed(compared.outcomes, run.thresholds["ng"]),
@@ -111,21 +113,20 @@ def _compare_all(
     candidate_score = run.thresholds.get("candidate", run.thresholds["review"])  # earlier runs recorded regions alone
     ng = run.thresholds["ng"]
     outcomes, unknown, not_inspected = [], 0, 0
-    paths = sorted(path for path in (run_dir / RECORDS).glob("*.json") if not path.name.startswith("."))
-    with progress("comparing", len(paths)) as step:
-        for path in paths:
-            record = read_record(path)
-            truth = truths.get(record.image) if record is not None else None
-            if record is None or record.model != model:
-                pass  # cut off, another program's or another model's
+    damaged: list[str] = []
+    with progress("comparing", len(record_paths(run_dir))) as step:
+        for image in recorded_images(run_dir, damaged):
+            record, truth = image.record, truths.get(image.record.image)
+            if record.model != model:
+                pass  # another model's
             elif truth is None:
                 unknown += 1
             elif record.verdict == "ERROR":
                 not_inspected += 1
             else:
-                outcomes.append(compare(record, path.name.removesuffix(".json"), truth, candidate_score, ng))
-            step(record.image if record is not None else path.name)
-    return _Compared(outcomes, unknown, not_inspected)
+                outcomes.append(compare(record, image.name, truth, candidate_score, ng))
+            step(record.image)
+    return _Compared(outcomes, unknown, not_inspected, damaged)
 
 
 def _figures(outcomes: list[ImageOutcome], ng: float, curve: Froc) -> dict[str, Any]:

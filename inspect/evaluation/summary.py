@@ -27,6 +27,9 @@ def summary(metrics: dict[str, Any]) -> str:
     errors = metrics["images_not_inspected"]
     if errors:
         lines.append(f"{errors} image{'s' if errors > 1 else ''} could not be inspected and count nowhere below")
+    damaged = len(metrics.get("records_damaged", []))
+    if damaged:
+        lines.append(f"{damaged} record{'s' if damaged > 1 else ''} cannot be read and count nowhere below")
     lines += _found(metrics)
     if images["good"]:
         lines.append(f"false regions a good image: {_figure(metrics, 'false_regions_per_good_image', 2)}")

@@ -8,13 +8,14 @@ copied gets the same page. Style and script are part of it. What an image's regi
 import base64
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from markupsafe import Markup
 
-from flawmap.inspect.recorded_run import read_recorded_run
+from flawmap.inspect.recorded_run import RecordedRun, read_recorded_run
 from flawmap.inspect.records import ImageRecord, RunInfo
 from flawmap.inspect.report.defect_map import defect_maps
 from flawmap.inspect.report.heat_scale import INFERNO, NG_PLACE, REVIEW_PLACE, HeatScale
@@ -46,15 +47,20 @@ class PageImage:
 def write_page(run_dir: Path) -> Path:
     """Writes `index.html` and what it loads into the folder that `flawmap inspect` wrote; returns its path.
 
-    UsageError where the folder holds no run, or a record in it cannot be read.
+    UsageError where the folder holds no run, or none of its records can be read; the page names those that cannot.
     """
-    recorded = read_recorded_run(run_dir)
+    return draw_page(read_recorded_run(run_dir))
+
+
+def draw_page(recorded: RecordedRun) -> Path:
+    """As `write_page`, of a run that was read already."""
+    run_dir = recorded.folder
     run, names = recorded.info, {image.record.image: image.name for image in recorded.images}
     ordered = worst_first([image.record for image in recorded.images], lambda record: record.image)
     images = [PageImage(key, names[record.image], record) for key, record in enumerate(ordered)]
     _write_image_data(run_dir, run, images)
     page = run_dir / "index.html"
-    write_text(page, render(run, images, bring_viewer(run_dir)))
+    write_text(page, render(run, images, bring_viewer(run_dir), recorded.damaged))
     return page
 
 
@@ -83,10 +89,11 @@ def heat_of(run: RunInfo, record: ImageRecord) -> HeatScale | None:
     return HeatScale(thresholds["review"], thresholds["ng"])
 
 
-def render(run: RunInfo, images: list[PageImage], viewer: str | None) -> str:
+def render(run: RunInfo, images: list[PageImage], viewer: str | None, damaged: Sequence[str] = ()) -> str:
     """The page as text. `images` come worst first: ERROR, NG, REVIEW, OK, and by severity within.
 
-    `viewer`: script of OpenSeadragon relative to the run folder, None where there is none.
+    `viewer`: script of OpenSeadragon relative to the run folder, None where there is none. `damaged`: sentences on
+    records that could not be read.
     """
     records = [image.record for image in images]
     parts: list[PartRow] = []
@@ -122,6 +129,7 @@ def render(run: RunInfo, images: list[PageImage], viewer: str | None) -> str:
         total_ms=_total(run.milliseconds_median),
         stages={name: value for name, value in run.milliseconds_median.items() if name != "total"},
         viewer=viewer,
+        damaged=damaged,
         style=Markup(style),
         script=Markup(script),
         # The browser runs this script and those of the run folder, whatever a file name or a record says.

@@ -76,6 +76,8 @@ def _front(pdf: Sheets, run: RecordedRun, records: list[ImageRecord], parts: lis
     else:
         for model in info.recipe.models:
             facts += _judged_by(f"camera {model.camera}: ", model.false_alarms, model.thresholds)
+    if run.damaged:
+        facts.append(("left out", f"records that cannot be read: {len(run.damaged)}, the first {run.damaged[0]}"))
     if info.calibration_note:
         facts.append(("note", info.calibration_note))
     pdf.heading("What was inspected, and how")
