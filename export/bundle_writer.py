@@ -24,7 +24,7 @@ from flawmap.export.bundle import (
 from flawmap.export.bundle_seal import seal
 from flawmap.export.classical_bundle import write_classical_bundle
 from flawmap.export.inference_form import InferenceForm, edge_reach, keeps_its_score
-from flawmap.export.model_card import model_card
+from flawmap.export.model_card import CARD, model_card
 from flawmap.export.new_bundle import Written, image_sizes, new_bundle
 from flawmap.export.onnx_graph import write_onnx
 from flawmap.export.parity import Parity, check_parity
@@ -36,6 +36,7 @@ from flawmap.training.autoencoder import BottleneckAutoencoder
 from flawmap.training.checkpoint import Checkpoint
 from flawmap.training.classical.checkpoint import SUFFIX as CLASSICAL_SUFFIX
 from flawmap.training.repair_network import RepairNetwork
+from flawmap.training.suspicious import DOUBTFUL_PICTURE, DOUBTFUL_TABLE
 from flawmap.training.suspicious import PICTURE as SUSPICIOUS_PICTURE
 from flawmap.training.suspicious import TABLE as SUSPICIOUS_TABLE
 from flawmap.training.tile_geometry import check_tile_settings, score_receptive_field, tile_overlap
@@ -123,10 +124,11 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
         picture = checkpoint.reference.image
         if picture.ndim == 2 or picture.shape[2] == 3:  # for people, to draw on: docs/where_to_look.md
             write_image(folder / ("reference.tif" if picture.dtype == np.float32 else "reference.png"), picture)
-    for name in ("training.csv", "training.png", SUSPICIOUS_TABLE, SUSPICIOUS_PICTURE):
+    shown = SUSPICIOUS_TABLE, SUSPICIOUS_PICTURE, DOUBTFUL_TABLE, DOUBTFUL_PICTURE
+    for name in ("training.csv", "training.png", *shown):
         if (checkpoint.folder / name).is_file():
             shutil.copyfile(checkpoint.folder / name, folder / name)
-    write_text(folder / "MODEL_CARD.md", model_card(info))
+    write_text(folder / CARD, model_card(info))
     write_info(folder, info)
     seal(folder)
     return parity

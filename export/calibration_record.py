@@ -75,6 +75,21 @@ class BorderZone(BaseModel):
     offset: float
 
 
+class LeftOut(BaseModel):
+    """An image that was given for calibration and not used: by its highest peak it is no good one.
+
+    See `flawmap.inspect.odd_images`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    image: str  # file name
+    x: int = Field(ge=0)  # of the peak, px of the picture
+    y: int = Field(ge=0)
+    score: float
+    expected: float = Field(ge=0)  # peaks as high, on all images together, by what the others show
+
+
 class Calibration(BaseModel):
     """Scores of good images turned into severities.
 
@@ -96,6 +111,7 @@ class Calibration(BaseModel):
     counted: str = ""  # `BundleInfo.counted` of the pixels it was made on
     zones: dict[str, "Calibration"] = Field(default_factory=dict)  # of the zones with a false-alarm rate of their own
     image_peaks: list[float] = Field(default_factory=list)  # highest score of each image: what drift is measured by
+    left_out: list[LeftOut] = Field(default_factory=list)  # images that are not among the `n_images`, the oddest first
 
     @property
     def severity_floor(self) -> float:
@@ -130,6 +146,17 @@ class Calibration(BaseModel):
             f"calibrated on {self.n_images} good image{'s' if self.n_images > 1 else ''}: a rate of {false_alarms:g} "
             "false regions an image is extrapolated, not counted; "
             f"{enough} good images would measure it (`flawmap calibrate`)"
+        )
+
+    def left_out_note(self) -> str:
+        """A sentence that names the images left out and the places to look at, else an empty string."""
+        if not self.left_out:
+            return ""
+        n = len(self.left_out)
+        places = ", ".join(f"{odd.image} at x {odd.x}, y {odd.y}" for odd in self.left_out)
+        return (
+            f"{n} of {self.n_images + n} good images left out of the calibration, for what the others do not show: "
+            f"{places}; look at {'it' if n == 1 else 'them'}, and calibrate again without what is defective"
         )
 
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

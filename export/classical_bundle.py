@@ -18,7 +18,7 @@ from flawmap.export.bundle import (
     write_info,
 )
 from flawmap.export.bundle_seal import seal
-from flawmap.export.model_card import model_card
+from flawmap.export.model_card import CARD, model_card
 from flawmap.export.new_bundle import Written, image_sizes, new_bundle
 from flawmap.export.tile_size import choose_tile_size
 from flawmap.tiling.classical.model_file import write_model
@@ -68,6 +68,6 @@ def _fill(folder: Path, checkpoint: ClassicalCheckpoint) -> None:
     (folder / GOLDEN_TILES).parent.mkdir()
     np.save(folder / GOLDEN_TILES, tiles)
     np.save(folder / GOLDEN_SCORE, np.stack([checkpoint.model.score(tile)[0] for tile in tiles]))
-    write_text(folder / "MODEL_CARD.md", model_card(info))
+    write_text(folder / CARD, model_card(info))
     write_info(folder, info)
     seal(folder)

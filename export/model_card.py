@@ -1,8 +1,24 @@
 """MODEL_CARD.md: what a bundle is, for the person who finds it on a line PC in three years."""
 
+from pathlib import Path
 from typing import Any
 
-from flawmap.export.bundle import BundleInfo, ImageInfo
+from flawmap.export.bundle import BundleInfo, ImageInfo, read_bundle, rewrite_bundle
+
+CARD = "MODEL_CARD.md"
+CALIBRATION = "\n## Calibration\n\n"
+
+
+def renew_model_card(bundle_dir: Path) -> None:
+    """Says in the card of a sound bundle what it is calibrated on now; a bundle without a card stays without.
+
+    The rest of the card is left as it stands: an older flawmap may have written it.
+    """
+    if not (bundle_dir / CARD).is_file():
+        return
+    info = read_bundle(bundle_dir).info
+    card = (bundle_dir / CARD).read_text(encoding="utf-8").partition(CALIBRATION)[0]
+    rewrite_bundle(bundle_dir, info, {CARD: (card + _calibration(info)).encode()})
 
 
 def model_card(info: BundleInfo) -> str:
@@ -39,7 +55,7 @@ def model_card(info: BundleInfo) -> str:
         "training.csv.",
         "",
     ]
-    return "\n".join(lines)
+    return "\n".join(lines) + _calibration(info)
 
 
 def _model(kind: str, settings: dict[str, Any]) -> str:
@@ -71,6 +87,18 @@ def _images(image: ImageInfo) -> str:
 
 def _shrunk(longest_side: int | None) -> str:
     return "" if longest_side is None else f"; larger images are shrunk to {longest_side} px first"
+
+
+def _calibration(info: BundleInfo) -> str:
+    """What the bundle is calibrated on, the last section; empty for one that is not calibrated yet."""
+    calibration = info.calibration
+    if calibration is None:
+        return ""
+    lines = [f"{CALIBRATION}On {calibration.n_regions} regions of {calibration.n_images} good images."]
+    if calibration.left_out:
+        lines += ["Left out, for a place that the other images do not show (x, y in px):", ""]
+        lines += [f"- {odd.image}: {odd.x}, {odd.y}" for odd in calibration.left_out]
+    return "\n".join([*lines, ""])
 
 
 def _learning(made: dict[str, Any]) -> list[str]:

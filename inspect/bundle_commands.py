@@ -206,13 +206,14 @@ def _export(
 
 
 def _calibrate(bundle: Path, paths: list[Path], false_alarms: float, device: str) -> None:
+    from flawmap.export.model_card import renew_model_card
     from flawmap.inspect.calibrate_bundle import calibrate_bundle
     from flawmap.inspect.progress import progress
 
     calibration = calibrate_bundle(bundle, paths, false_alarms, device=device, progress=progress)
+    renew_model_card(bundle)
     print(f"Bundle: {bundle}, calibrated on {calibration.n_regions} regions of {calibration.n_images} good images")
-    note = calibration.few_images_note(false_alarms)
-    if note:
+    for note in filter(None, (calibration.left_out_note(), calibration.few_images_note(false_alarms))):
         say(f"note: {note}")
 
 

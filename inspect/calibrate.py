@@ -20,10 +20,11 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.calibration_record import Calibration, ParetoTail
+from flawmap.export.calibration_record import Calibration, LeftOut, ParetoTail
 from flawmap.inspect.border_zones import ZonePeaks, ZoneScan, measure_zones
 from flawmap.inspect.defects import Heatmap
 from flawmap.inspect.hot_pixels import HotPixels, HotScan
+from flawmap.inspect.odd_images import find_odd, most_odd
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.look_map import OUTSIDE, Look
 
@@ -54,12 +55,13 @@ class Seen:
     """What calibration keeps of one heatmap.
 
     `hot` is outside of the zones with a rate of their own, which are in `own`, by name; `zones` are those of the
-    border, everywhere.
+    border, everywhere. `name`: of the picture, for the one who is told about it.
     """
 
     hot: HotPixels
     zones: ZonePeaks
     own: dict[str, HotPixels] = field(default_factory=dict)
+    name: str = ""
 
     @classmethod
     def of(cls, heatmap: Heatmap, look: Look | None = None, own: Sequence[OwnZone] = ()) -> "Seen":
@@ -102,13 +104,16 @@ def calibrate_on(images: Iterable[Seen], false_alarms: float, own: Sequence[OwnZ
     """Calibrates on what was seen of the heatmaps of good images; each zone of `own` on what was seen in it alone.
 
     Where everything that counts lies in such zones, what is left is calibrated on all of them together: it is the scale
-    that severities are given on.
+    that severities are given on. Images that do not look good beside the others are left out, and named: see
+    `flawmap.inspect.odd_images`.
 
     UsageError for no image, and for a zone that no image shows.
     """
-    seen = list(images)
-    if not seen:
+    everything = list(images)
+    if not everything:
         raise UsageError("calibration needs at least 1 good image")
+    left_out = _left_out(everything)
+    seen = [image for i, image in enumerate(everything) if i not in left_out]
     border = measure_zones([image.zones for image in seen])
     zones = {}
     for zone in own:
@@ -120,7 +125,32 @@ def calibrate_on(images: Iterable[Seen], false_alarms: float, own: Sequence[OwnZ
     if not sum(h.n_pixels for h in rest):
         rest = [image.hot.and_those_of(image.own.values()) for image in seen]
     found = _calibrated([h.lowered(border) for h in rest], false_alarms)
-    return found.model_copy(update={"border": border, "zones": zones})
+    return found.model_copy(update={"border": border, "zones": zones, "left_out": list(left_out.values())})
+
+
+def _left_out(seen: Sequence[Seen]) -> dict[int, LeftOut]:
+    """The images, by index, that one of the others would not be expected to look like; the oddest first."""
+    most = most_odd(len(seen))
+    if not most:
+        return {}
+    # All zones together: one with a rate of its own may hide a defect as well as any.
+    hot = [image.hot.and_those_of(image.own.values()) for image in seen]
+    border = measure_zones([image.zones for image in seen])
+    hot = [h.lowered(border) for h in hot]
+    counted = [i for i, h in enumerate(hot) if h.n_pixels]
+    coolest = sorted(counted, key=lambda i: float(hot[i].scores.max()))[: len(counted) - most]
+    if not coolest:
+        return {}
+    grow, _ = _regions([hot[i] for i in coolest], sum(hot[i].n_pixels for i in coolest))
+    peaks = [hot[i].peaks(max(grow, hot[i].level)).astype(np.float64) for i in counted]
+    odd = find_odd(peaks, lambda others, n_images: fit_tail(others, grow, n_images)[0])
+    left_out = {}
+    for k, expected in odd.items():
+        h = hot[counted[k]]
+        y, x = divmod(int(h.indices[h.scores.argmax()]), h.shape[1])
+        name = seen[counted[k]].name
+        left_out[counted[k]] = LeftOut(image=name, x=x, y=y, score=float(h.scores.max()), expected=expected)
+    return left_out
 
 
 def _calibrated(hot: list[HotPixels], false_alarms: float) -> Calibration:

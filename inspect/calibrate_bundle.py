@@ -1,6 +1,7 @@
 """Calibrates a bundle with the very pipeline that inspects, on good images that training did not see."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from flawmap.export.bundle import BundleInfo, read_bundle, update_bundle
@@ -60,7 +61,7 @@ def measure_calibration(pipeline: Pipeline, pictures: Sequence[Path], false_alar
 
     def seen() -> Iterator[Seen]:
         for path in pictures:
-            yield _seen(path, pipeline, own)
+            yield replace(_seen(path, pipeline, own), name=path.name)
             step(path.name)
 
     calibration = calibrate_on(seen(), false_alarms, own)

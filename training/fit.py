@@ -38,7 +38,7 @@ from flawmap.training.read_split import as_read, read_split
 from flawmap.training.scoring import HEAVY, RawTile, ScoringModel, build_network, evidence_of_tiles, raw_tile
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
-from flawmap.training.suspicious import write_suspicious
+from flawmap.training.suspicious import DOUBTFUL_PICTURE, write_doubtful, write_suspicious
 from flawmap.training.tile_batches import TileBatch, TileBatches, TileDrawer
 from flawmap.training.tile_geometry import check_tile_settings
 
@@ -110,6 +110,8 @@ def train(
     ).eval()
     proof = checkpoints.draw_proof_tiles(model, prepared.held_out, config)
     write_suspicious(work, learner.suspicious, prepared.train)
+    write_doubtful(work, learner.doubtful.peaks, prepared.train)
+    _note_doubtful(learner, work)
     write_training_picture(work / "training.png", learner.curve, model, held_out_drawer)
     checkpoints.write_curve(work / "training.csv", learner.curve)
     provenance = _provenance(prepared, learner)
@@ -226,6 +228,18 @@ def _note_few_steps(learner: Learner) -> None:
         )
 
 
+def _note_doubtful(learner: Learner, work: Path) -> None:
+    n_doubtful = len(learner.doubtful.peaks)
+    if n_doubtful:
+        LOG.info(
+            "of %d of %d good images the oddest places were not learned from, as nobody knows that they are good: %s shows "
+            "them. Where one is a defect, take the image out and train again",
+            n_doubtful,
+            learner.drawer.images.n_pictures,
+            work / DOUBTFUL_PICTURE,
+        )
+
+
 def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -> Standardisation:
     """Measures evidence on random tiles of held-out good images."""
     rng = np.random.default_rng(config.learning.seed)
@@ -256,6 +270,7 @@ def _provenance(prepared: Prepared, learner: Learner) -> dict[str, Any]:
         "images_standardised_on": prepared.held_out.n_pictures,
         "images_held_out_to_calibrate": len(prepared.split.calibrate),
         "suspicious_places": len(learner.suspicious),
+        "doubtful_images": len(learner.doubtful.peaks),
         "training_steps": learner.schedule.step,
         "training_seconds": round(learner.schedule.seconds, 1),
         "sensor_noise": round(prepared.camera.noise, 4),

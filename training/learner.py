@@ -13,6 +13,7 @@ from torch import Tensor
 from flawmap.tiling.whole_file import write_whole
 from flawmap.training import losses
 from flawmap.training.config import TrainConfig
+from flawmap.training.doubtful import Doubtful, find_doubtful
 from flawmap.training.hard_places import Peak, mine
 from flawmap.training.repair_network import RepairNetwork
 from flawmap.training.schedule import Schedule
@@ -21,6 +22,8 @@ from flawmap.training.tile_batches import HardPlace, TileBatch, TileDrawer
 
 MINING_AT = (0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.85)  # of the run
 MINING_SHARE = 0.03  # of the seconds so far, each time
+LOOKING_AT = (0.1, 0.4, 0.75)  # of the run, before the mining there: for pictures that may not be good
+LOOKING_SHARE = 0.015  # of the whole run's seconds, each time
 REMEMBERED_SHARE = 1 / 3  # of the hard places known before stay, the hardest: they are not to be unlearned
 LOG_EVERY = 20  # steps
 
@@ -46,6 +49,7 @@ class Learner(pl.LightningModule):
         self.curve: list[dict[str, float]] = []
         self.minings = 0
         self.suspicious: list[Peak] = []
+        self.doubtful = Doubtful([], [])
         self.identity = ""  # of the settings and images, for the one who resumes
 
     def losses(self, batch: TileBatch) -> dict[str, Tensor]:
@@ -123,6 +127,7 @@ class Learner(pl.LightningModule):
             "minings": self.minings,
             "hard_places": [asdict(place) for place in self.drawer.hard_places],
             "suspicious": [asdict(peak) for peak in self.suspicious],
+            "doubtful": asdict(self.doubtful),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -130,8 +135,10 @@ class Learner(pl.LightningModule):
         self.schedule.step, self.schedule.seconds_before = state["step"], state["seconds"]
         self.curve, self.minings = state["curve"], state["minings"]
         self.drawer.hard_places = [HardPlace(**place) for place in state["hard_places"]]
-        self.suspicious = [Peak(peak["logit"], HardPlace(**peak["place"])) for peak in state["suspicious"]]
-        self.drawer.suspicious_places = [peak.place for peak in self.suspicious]
+        self.suspicious = _peaks(state["suspicious"])
+        doubtful = state["doubtful"]
+        self.doubtful = Doubtful(_peaks(doubtful["peaks"]), [HardPlace(**place) for place in doubtful["places"]])
+        self._leave_out()
 
     def _log(self, terms: dict[str, Tensor]) -> None:
         row = {"step": float(self.schedule.step), "seconds": round(self.schedule.seconds, 1)}
@@ -143,16 +150,30 @@ class Learner(pl.LightningModule):
     def _mine(self) -> None:
         """Collects what the model takes for damage on good images; from now on it is shown there often.
 
-        What no good image shows is left out instead: see `flawmap.training.hard_places`.
+        What no good image shows is left out instead: see `flawmap.training.hard_places` and `.doubtful`.
         """
-        until = time.monotonic() + MINING_SHARE * self.schedule.seconds
         training = self.model.training
         rng = (self.config.learning.seed, self.minings)
-        mined = mine(self.model.eval(), self.drawer.images, rng, until)
+        self.model.eval()
+        if MINING_AT[self.minings - 1] in LOOKING_AT:
+            until = time.monotonic() + LOOKING_SHARE * self.schedule.seconds / self.schedule.progress
+            share = self.config.learning.doubtful_share
+            self.doubtful = find_doubtful(self.model, self.drawer.images, share, rng, until)
+        until = time.monotonic() + MINING_SHARE * self.schedule.seconds
+        mined = mine(self.model, self.drawer.images, rng, until)
         self.model.train(training)
         known = self.drawer.hard_places
         self.drawer.hard_places = mined.hard + known[: int(len(known) * REMEMBERED_SHARE)]
         self.suspicious += mined.suspicious
-        self.drawer.suspicious_places = [peak.place for peak in self.suspicious]
+        self._leave_out()
         left_out = f", {len(self.suspicious)} left out as suspicious" if self.suspicious else ""
-        self.report(self.schedule.progress, f"{len(self.drawer.hard_places)} hard places on good images{left_out}")
+        doubtful = f", {len(self.doubtful.peaks)} images doubtful" if self.doubtful.peaks else ""
+        n_hard = len(self.drawer.hard_places)
+        self.report(self.schedule.progress, f"{n_hard} hard places on good images{left_out}{doubtful}")
+
+    def _leave_out(self) -> None:
+        self.drawer.leave_out([peak.place for peak in self.suspicious] + self.doubtful.places)
+
+
+def _peaks(saved: list[dict[str, Any]]) -> list[Peak]:
+    return [Peak(peak["logit"], HardPlace(**peak["place"])) for peak in saved]

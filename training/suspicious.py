@@ -1,6 +1,7 @@
-"""suspicious.csv and suspicious.png: the places of good images that look like defects, for the operator to judge.
+"""What of the good images may not be good, as tables and pictures for the operator to judge.
 
-They were left out of the training. Who finds a real defect here takes the image out of the folder of good ones; who
+suspicious.csv and suspicious.png show places that look like defects, doubtful.csv and doubtful.png the oddest place of
+each picture in the oddest tenth, defects or not. All were left out of the training. Who finds a real defect here takes the image out of the folder of good ones; who
 finds good structure that is merely rare adds more good images that show it.
 """
 
@@ -17,6 +18,7 @@ from flawmap.training.good_images import GoodImages
 from flawmap.training.hard_places import Peak
 
 TABLE, PICTURE = "suspicious.csv", "suspicious.png"
+DOUBTFUL_TABLE, DOUBTFUL_PICTURE = "doubtful.csv", "doubtful.png"
 AROUND = 48  # px shown to each side of a place
 COLUMNS = 6
 SHOWN = 24  # the highest
@@ -24,17 +26,26 @@ SHOWN = 24  # the highest
 
 def write_suspicious(work: Path, peaks: list[Peak], images: GoodImages) -> None:
     """Writes both files into `work`, the most suspicious place first; removes older ones where there is none."""
+    _write(work / TABLE, work / PICTURE, "logit", peaks, images)
+
+
+def write_doubtful(work: Path, peaks: list[Peak], images: GoodImages) -> None:
+    """The same of doubtful pictures, `peaks` as `flawmap.training.doubtful` gives them."""
+    _write(work / DOUBTFUL_TABLE, work / DOUBTFUL_PICTURE, "oddness", peaks, images)
+
+
+def _write(table: Path, picture: Path, height: str, peaks: list[Peak], images: GoodImages) -> None:
     peaks = _apart(sorted(peaks, key=lambda peak: peak.logit, reverse=True))
     if not peaks:
-        (work / TABLE).unlink(missing_ok=True)
-        (work / PICTURE).unlink(missing_ok=True)
+        table.unlink(missing_ok=True)
+        picture.unlink(missing_ok=True)
         return
     with (
-        write_whole(work / TABLE) as temporary,
+        write_whole(table) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(("image", "x", "y", "logit"))
+        writer.writerow(("image", "x", "y", height))
         for peak in peaks:
             y, x = images.place_in_picture(peak.place.image, peak.place.y, peak.place.x)
             writer.writerow((images.paths[peak.place.image].name, x, y, f"{peak.logit:.3f}"))
@@ -50,7 +61,7 @@ def write_suspicious(work: Path, peaks: list[Peak], images: GoodImages) -> None:
             name = images.paths[place.image].name.encode("ascii", "replace").decode()
             y, x = images.place_in_picture(place.image, place.y, place.x)
             axes.set_title(f"{name[-24:]}\n{x}, {y}", fontsize=7, parse_math=False)
-    with write_whole(work / PICTURE) as temporary:
+    with write_whole(picture) as temporary:
         figure.savefig(temporary, format="png", dpi=90)
 
 

@@ -59,7 +59,14 @@ class TileDrawer:
         self.settings = config.damage
         self.variation = Variation(config.variation, images.full_scale)
         self.hard_places: list[HardPlace] = []  # the hardest first
-        self.suspicious_places: list[HardPlace] = []
+        self.left_out: dict[int, NDArray[np.int64]] = {}  # places (y, x), [n, 2], by image
+
+    def leave_out(self, places: Sequence[HardPlace]) -> None:
+        """From now on tiles that show one of `places` are not drawn, if `TRIES` draws find another; nothing else is."""
+        by_image: dict[int, list[tuple[int, int]]] = {}
+        for place in places:
+            by_image.setdefault(place.image, []).append((place.y, place.x))
+        self.left_out = {index: np.array(found) for index, found in by_image.items()}
 
     def batch(self, seed: tuple[int, ...], n_tiles: int) -> TileBatch:
         """`n_tiles` tiles, the same for the same `seed` and hard places."""
@@ -109,7 +116,7 @@ class TileDrawer:
         """A place as of `_place` that shows nothing suspicious, if `TRIES` draws find one."""
         for _ in range(TRIES):
             index, y, x = self._place(rng, hard)
-            if not any(self._shows(place, index, y, x) for place in self.suspicious_places):
+            if not self._shows_left_out(index, y, x):
                 break
         return index, y, x
 
@@ -136,14 +143,14 @@ class TileDrawer:
         y, x = (int(np.clip(n, 0, room - self.size)) for n, room in zip((y, x), image.shape[:2], strict=True))
         return index, y, x
 
-    def _shows(self, place: HardPlace, index: int, y: int, x: int) -> bool:
-        """Whether the tile at (`y`, `x`) of image `index` comes near `place`."""
-        reach = SUSPICIOUS_REACH
-        return (
-            place.image == index
-            and -reach <= place.y - y < self.size + reach
-            and -reach <= place.x - x < self.size + reach
-        )
+    def _shows_left_out(self, index: int, y: int, x: int) -> bool:
+        """Whether the tile at (`y`, `x`) of image `index` comes near a place that is left out."""
+        places = self.left_out.get(index)
+        if places is None:
+            return False
+        offset = places - (y, x)
+        near = (offset >= -SUSPICIOUS_REACH) & (offset < self.size + SUSPICIOUS_REACH)
+        return bool(near.all(axis=1).any())
 
 
 class TileBatches(IterableDataset[TileBatch]):

@@ -1,0 +1,146 @@
+"""The pictures whose oddest places the others show least: what a folder of good images most likely holds of bad ones.
+
+A defect that training shows often enough is learned as good, and soonest where hard places are collected: the one crack
+among 35 commutators was the hardest place of all, and shown in every other batch as good from the first collection on.
+No score tells it from the rarest good place by then, but nearly all defects are among the odd ones. So a share of the
+pictures is left out of the training where it is oddest, before anything is collected, and looked at again as the
+network learns: what other pictures show as well it learns to accept from those, and then it comes back.
+
+This is trimming, as in Qiu et al., "Latent outlier exposure for anomaly detection with contaminated data", ICML 2022,
+and Jiang et al., "SoftPatch", NeurIPS 2022, in pictures and not in pixels, so that a bad one is not trained on in part.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from flawmap.training.good_images import GoodImages
+from flawmap.training.hard_places import Peak
+from flawmap.training.scoring import ScoringModel, explain_raw, raw_tile
+from flawmap.training.tile_batches import HardPlace
+
+CELL = 32  # px: of a picture's evidence the highest in each cell is kept
+WINDOW = 1024  # px looked at in one go
+OVERLAP = 64  # px of two windows; half of it, where a window knows least of its surroundings, is not looked at
+FEWEST_PICTURES = 10  # of fewer none can be called odd
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Highest evidence of each cell of one window: float32 [K, n], and the cells' middles in padded image `image`."""
+
+    image: int
+    evidence: NDArray[np.float32]
+    y: NDArray[np.int64]
+    x: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Doubtful:
+    """`peaks`: the oddest place of each doubtful picture, the oddest first; `places`: all that are left out there."""
+
+    peaks: list[Peak]
+    places: list[HardPlace]
+
+
+def find_doubtful(
+    model: ScoringModel, images: GoodImages, share: float, seed: tuple[int, ...], until: float
+) -> Doubtful:
+    """Looks at all pictures alike until `time.monotonic()` reaches `until`, at each of them once at least.
+
+    `share` of them, rounded down, are doubtful; none where there are fewer than `FEWEST_PICTURES`.
+    """
+    n_doubtful = int(share * images.n_pictures) if images.n_pictures >= FEWEST_PICTURES else 0
+    if n_doubtful == 0:
+        return Doubtful([], [])
+    return choose(images, list(_look(model, images, seed, until)), n_doubtful)
+
+
+def choose(images: GoodImages, seen: list[Cells], n_doubtful: int) -> Doubtful:
+    """The `n_doubtful` pictures whose highest evidence, of all kinds together, is highest.
+
+    Each kind is measured in the distance from the median picture's highest to the upper quartile's, which a few bad
+    ones among them do not move. Left out is every cell that is odder than the median picture's oddest.
+    """
+    of_picture: dict[str, list[Cells]] = {}
+    for cells in seen:
+        if cells.evidence.size:
+            of_picture.setdefault(str(images.paths[cells.image]), []).append(cells)
+    if len(of_picture) < FEWEST_PICTURES:
+        return Doubtful([], [])
+    highest = np.array([np.max([c.evidence.max(axis=1) for c in group], axis=0) for group in of_picture.values()])
+    median, quartile = np.quantile(highest, (0.5, 0.75), axis=0)
+    scale = np.maximum(quartile - median, 1e-3)
+
+    def oddness(cells: Cells) -> NDArray[np.float64]:
+        return np.asarray(((cells.evidence - median[:, None]) / scale[:, None]).sum(axis=0), np.float64)
+
+    odd = {name: [(oddness(c), c) for c in group] for name, group in of_picture.items()}
+    oddest = {name: max(float(values.max()) for values, _ in group) for name, group in odd.items()}
+    ordinary = float(np.median(list(oddest.values())))
+    peaks, places = [], []
+    for name in sorted(oddest, key=lambda name: -oddest[name])[:n_doubtful]:
+        found = [
+            Peak(float(values[i]), HardPlace(cells.image, int(cells.y[i]), int(cells.x[i])))
+            for values, cells in odd[name]
+            for i in np.flatnonzero(values > ordinary)
+        ]
+        if found:  # not of pictures that are all alike
+            peaks.append(max(found, key=lambda peak: peak.logit))
+            places += [peak.place for peak in found]
+    return Doubtful(peaks, places)
+
+
+@torch.no_grad()
+def _look(model: ScoringModel, images: GoodImages, seed: tuple[int, ...], until: float) -> Iterator[Cells]:
+    """A window of each picture in turn, its windows in random order."""
+    rng = np.random.default_rng(seed)
+    windows: dict[str, list[tuple[int, int, int, int, int]]] = {}
+    for index, image in enumerate(images.padded):
+        rows, columns = (_windows(n, model.network.stride) for n in image.shape[:2])
+        of_picture = windows.setdefault(str(images.paths[index]), [])
+        of_picture += [(index, y, x, height, width) for y, height in rows for x, width in columns]
+    shuffled = [[group[i] for i in rng.permutation(len(group))] for group in windows.values()]
+    for turn in range(max(map(len, shuffled))):
+        for group in shuffled:
+            if turn and time.monotonic() > until:
+                return
+            if turn < len(group):
+                yield _cells(model, images, *group[turn])
+
+
+def _windows(n: int, stride: int) -> list[tuple[int, int]]:
+    """(start, length) of windows that together cover 0..`n` - 1, at multiples of `stride`."""
+    n -= n % stride
+    length = min(n, WINDOW)
+    count = 1 if n <= WINDOW else -(-(n - OVERLAP) // (WINDOW - OVERLAP))
+    return [(int(start) // stride * stride, length) for start in np.linspace(0, n - length, count)]
+
+
+def _cells(model: ScoringModel, images: GoodImages, index: int, y: int, x: int, height: int, width: int) -> Cells:
+    tile = raw_tile(images, index, y, x, height, width)
+    evidence = explain_raw(model, tile)[0].cpu().numpy()
+    if tile.look is not None:
+        evidence = np.where(tile.look > 0, evidence, np.float32(-np.inf))
+    (top, bottom), (left, right) = (
+        (images.border if start == 0 else OVERLAP // 2, length - (images.border if start + length >= n else OVERLAP // 2))
+        for start, length, n in zip((y, x), (height, width), images.padded[index].shape[:2], strict=True)
+    )
+    inner = evidence[:, top:bottom, left:right]
+    n_y, n_x = -(-inner.shape[1] // CELL), -(-inner.shape[2] // CELL)
+    filled = np.full((len(inner), n_y * CELL, n_x * CELL), -np.inf, np.float32)
+    filled[:, : inner.shape[1], : inner.shape[2]] = inner
+    cells = filled.reshape(len(inner), n_y, CELL, n_x, CELL).max(axis=(2, 4)).reshape(len(inner), -1)
+    rows, columns = np.divmod(np.arange(n_y * n_x), n_x)
+    counted = np.isfinite(cells).all(axis=0)
+    middle = CELL // 2
+    return Cells(
+        index,
+        cells[:, counted],
+        y + top + np.minimum(rows[counted] * CELL + middle, inner.shape[1] - 1),
+        x + left + np.minimum(columns[counted] * CELL + middle, inner.shape[2] - 1),
+    )
