@@ -20,7 +20,7 @@ from flawmap.export.calibration_record import ParetoTail
 FEWEST_IMAGES = 8
 MOST_SHARE = 0.1  # of the images may be odd, or one
 EXPECTED = 0.05
-HEAVY = 0.2  # shape of the tail at least: with it rates fall as the -5th power of the score
+HEAVY = 0.3  # shape of the tail at least: with it a rate falls as about the third power of the score
 
 Peaks = NDArray[np.float64]
 

@@ -223,18 +223,18 @@ def test_the_context_turns_with_its_tile_and_keeps_its_light() -> None:
 
 @settings(max_examples=20)
 @given(y=st.integers(0, 199), x=st.integers(0, 199))
-def test_a_suspicious_place_is_shown_no_more(y: int, x: int) -> None:
+def test_a_place_left_out_is_shown_no_more(y: int, x: int) -> None:
     """As long as an image of 200 px has tiles of 64 px that stay clear of it; another image's place changes nothing."""
     drawn = at_places(damage={"border_share": 0})
     before = corners(drawn, batches=4)
-    drawn.suspicious_places = [HardPlace(1, y, x)]
+    drawn.leave_out([HardPlace(1, y, x)])
     assert corners(drawn, batches=4) == before
-    drawn.suspicious_places = [HardPlace(0, y, x)]
+    drawn.leave_out([HardPlace(0, y, x)])
     for top, left in corners(drawn, batches=4):
         assert not (top - REACH <= y < top + 64 + REACH and left - REACH <= x < left + 64 + REACH)
 
 
-def test_an_image_that_is_suspicious_all_over_is_still_drawn_from() -> None:
+def test_an_image_that_is_left_out_all_over_is_still_drawn_from() -> None:
     drawn = at_places()
-    drawn.suspicious_places = [HardPlace(0, y, x) for y in range(0, 200, 20) for x in range(0, 200, 20)]
+    drawn.leave_out([HardPlace(0, y, x) for y in range(0, 200, 20) for x in range(0, 200, 20)])
     assert len(corners(drawn, batches=1)) == 8

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from flawmap.training.good_images import GoodImages
@@ -95,16 +94,15 @@ def choose(images: GoodImages, seen: list[Cells], n_doubtful: int) -> Doubtful:
     return Doubtful(peaks, places)
 
 
-@torch.no_grad()
 def _look(model: ScoringModel, images: GoodImages, seed: tuple[int, ...], until: float) -> Iterator[Cells]:
     """A window of each picture in turn, its windows in random order."""
     rng = np.random.default_rng(seed)
-    windows: dict[str, list[tuple[int, int, int, int, int]]] = {}
+    todo: dict[str, list[tuple[int, int, int, int, int]]] = {}
     for index, image in enumerate(images.padded):
-        rows, columns = (_windows(n, model.network.stride) for n in image.shape[:2])
-        of_picture = windows.setdefault(str(images.paths[index]), [])
+        rows, columns = (windows(n, model.network.stride) for n in image.shape[:2])
+        of_picture = todo.setdefault(str(images.paths[index]), [])
         of_picture += [(index, y, x, height, width) for y, height in rows for x, width in columns]
-    shuffled = [[group[i] for i in rng.permutation(len(group))] for group in windows.values()]
+    shuffled = [[group[i] for i in rng.permutation(len(group))] for group in todo.values()]
     for turn in range(max(map(len, shuffled))):
         for group in shuffled:
             if turn and time.monotonic() > until:
@@ -113,7 +111,7 @@ def _look(model: ScoringModel, images: GoodImages, seed: tuple[int, ...], until:
                 yield _cells(model, images, *group[turn])
 
 
-def _windows(n: int, stride: int) -> list[tuple[int, int]]:
+def windows(n: int, stride: int) -> list[tuple[int, int]]:
     """(start, length) of windows that together cover 0..`n` - 1, at multiples of `stride`."""
     n -= n % stride
     length = min(n, WINDOW)
@@ -122,25 +120,25 @@ def _windows(n: int, stride: int) -> list[tuple[int, int]]:
 
 
 def _cells(model: ScoringModel, images: GoodImages, index: int, y: int, x: int, height: int, width: int) -> Cells:
+    """Of the window of `height` x `width` px at (`y`, `x`) of padded image `index`, without what is reflected there."""
     tile = raw_tile(images, index, y, x, height, width)
     evidence = explain_raw(model, tile)[0].cpu().numpy()
     if tile.look is not None:
         evidence = np.where(tile.look > 0, evidence, np.float32(-np.inf))
-    (top, bottom), (left, right) = (
-        (images.border if start == 0 else OVERLAP // 2, length - (images.border if start + length >= n else OVERLAP // 2))
-        for start, length, n in zip((y, x), (height, width), images.padded[index].shape[:2], strict=True)
-    )
-    inner = evidence[:, top:bottom, left:right]
-    n_y, n_x = -(-inner.shape[1] // CELL), -(-inner.shape[2] // CELL)
-    filled = np.full((len(inner), n_y * CELL, n_x * CELL), -np.inf, np.float32)
-    filled[:, : inner.shape[1], : inner.shape[2]] = inner
-    cells = filled.reshape(len(inner), n_y, CELL, n_x, CELL).max(axis=(2, 4)).reshape(len(inner), -1)
-    rows, columns = np.divmod(np.arange(n_y * n_x), n_x)
-    counted = np.isfinite(cells).all(axis=0)
+    n_rows, n_columns = images.padded[index].shape[:2]
+    top, left = (images.border if start == 0 else OVERLAP // 2 for start in (y, x))
+    bottom = images.border if y + height >= n_rows else OVERLAP // 2
+    right = images.border if x + width >= n_columns else OVERLAP // 2
+    highest = _highest(evidence[:, top : height - bottom, left : width - right])  # [K, rows, columns]
+    rows, columns = np.nonzero(np.isfinite(highest).all(axis=0))
     middle = CELL // 2
-    return Cells(
-        index,
-        cells[:, counted],
-        y + top + np.minimum(rows[counted] * CELL + middle, inner.shape[1] - 1),
-        x + left + np.minimum(columns[counted] * CELL + middle, inner.shape[2] - 1),
-    )
+    return Cells(index, highest[:, rows, columns], y + top + rows * CELL + middle, x + left + columns * CELL + middle)
+
+
+def _highest(evidence: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of every cell of `evidence`, [K, H, W] -> [K, H / CELL, W / CELL], both rounded up."""
+    n_maps, height, width = evidence.shape
+    n_y, n_x = -(-height // CELL), -(-width // CELL)
+    filled = np.full((n_maps, n_y * CELL, n_x * CELL), -np.inf, np.float32)
+    filled[:, :height, :width] = evidence
+    return np.asarray(filled.reshape(n_maps, n_y, CELL, n_x, CELL).max(axis=(2, 4)))
