@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import read_bundle
 from flawmap.inspect.inspect_image import region_records
-from flawmap.inspect.pipeline import Pipeline
+from flawmap.inspect.pipeline import Outcome, Pipeline
 from flawmap.inspect.records import RegionRecord, Verdict
 from flawmap.inspect.scorers import as_it_runs, open_scorer
+from flawmap.inspect.strip_pipeline import StripArrays, StripPipeline
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import read_image
 from flawmap.tiling.physical_size import PixelSize
+from flawmap.tiling.strips.open_rows import WHOLE_PIXELS, open_rows, strip_size
+from flawmap.tiling.strips.whole_limit import too_large
 
 Image = NDArray[Any]
 
@@ -88,22 +91,35 @@ class Inspector:
         with self._turn:
             scored = self._pipeline.score(prepared)
         found = self._pipeline.judge(scored, pixels, pixel_size)
-        return Result(
-            verdict=found.verdict,
-            severity=found.severity,
-            regions=region_records(found),
-            heatmap=found.heatmap,
-            reconstruction=found.reconstruction,
-            milliseconds=found.milliseconds,
-        )
+        return _result(found, found.heatmap, found.reconstruction)
 
     def inspect_file(self, path: Path | str) -> Result:
         """The same for an image file (PNG, BMP, JPEG, TIFF); ImageError also for one that cannot be read.
 
-        A page of a file is called `stack.tif#2`, where the bundle takes pages for pictures.
+        A page of a file is called `stack.tif#2`, where the bundle takes pages for pictures. A picture of more than 67
+        megapixels is read and scored in bands of rows (docs/strips.md): only the result's two arrays are held whole.
         """
-        image = read_image(Path(path), self.info.image.reading)
-        return self.inspect(image, pixel_size=self.info.part.stated_by(Path(path)))
+        path, reading = Path(path), self.info.image.reading
+        stated, size = self.info.part.stated_by(path), strip_size(path)
+        if size is None or self._pipeline.needs_whole:
+            if size is not None and size[0] * size[1] > WHOLE_PIXELS:
+                raise ImageError(path, too_large(size, self._pipeline.needs_whole))
+            return self.inspect(read_image(path, reading), pixel_size=stated)
+        with open_rows(path, reading) as rows, self._turn:
+            arrays = StripArrays(rows)
+            found = StripPipeline(self._pipeline).inspect(rows, arrays, stated)
+        return _result(found, arrays.heatmap, arrays.reconstruction)
+
+
+def _result(found: Outcome, heatmap: NDArray[np.float32], reconstruction: Image) -> Result:
+    return Result(
+        verdict=found.verdict,
+        severity=found.severity,
+        regions=region_records(found),
+        heatmap=heatmap,
+        reconstruction=reconstruction,
+        milliseconds=found.milliseconds,
+    )
 
 
 def _plain(image: Image) -> Image:

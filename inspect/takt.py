@@ -21,8 +21,12 @@ from flawmap.inspect.run_layout import RECORDS
 from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.image_header import UnreadableError, check_size
 from flawmap.tiling.images import read_image, write_image
+from flawmap.tiling.reading import Reading
 from flawmap.tiling.shrink import shrunk_size
+from flawmap.tiling.strips.open_rows import STRIP_PIXELS, open_rows, strip_size
+from flawmap.tiling.strips.write_rows import ROWS_PER_STRIP, write_rows
 
 Image = NDArray[Any]
 
@@ -52,7 +56,7 @@ def measure(bundle_dir: Path, image: str, *, device: str = "auto", progress: Sho
     """Inspects `image`, an image file or a size "WIDTHxHEIGHT" in px, IMAGES times with the bundle at `bundle_dir`.
 
     Of a size, the picture is the product as the bundle knows it: the reference of an aligned product, else a golden
-    tile mirrored over and over, saved as PNG (float32: TIFF).
+    tile mirrored over and over, saved as PNG (float32, and strips: TIFF).
 
     Raises UsageError: bundle (not sound, not calibrated), `image` neither size nor file, or of another size than an
     aligned product's; ImageError for an image that cannot be inspected; DeviceError.
@@ -134,7 +138,7 @@ def _put_picture(bundle: Bundle, image: str, folder: Path) -> tuple[Path, str]:
         path = Path(image)
         if not path.is_file():
             raise UsageError(f"`--image` (={image}) must be WIDTHxHEIGHT in px, such as 5120x5120, or an image file")
-        read_image(path, bundle.info.image.reading)
+        _check_readable(path, bundle.info.image.reading)
         return _same_file(path.resolve(), folder / f"0{path.suffix}"), f"{path.name}"
     width, height = int(size[1]), int(size[2])
     if not 1 <= min(width, height) <= max(width, height) <= LONGEST_SIDE:
@@ -143,25 +147,54 @@ def _put_picture(bundle: Bundle, image: str, folder: Path) -> tuple[Path, str]:
     if reading.pages == "channels" or reading.bayer is not None:
         taken = "TIFF stacks" if reading.pages == "channels" else "raw pictures"
         raise UsageError(f"`--image` (={image}) must be a file for a bundle that takes {taken}")
-    picture, shown = _product(bundle, height, width)
-    path = folder / ("0.tif" if picture.dtype == np.float32 else "0.png")
-    write_image(path, picture)
+    try:
+        check_size(width, height)
+    except UnreadableError as error:
+        raise UsageError(f"`--image` (={image}): {error}") from None
+    path, shown = _draw_product(bundle, height, width, folder / "0")
     return path, f"{shown}, saved as {path.suffix[1:].upper()}"
 
 
-def _product(bundle: Bundle, height: int, width: int) -> tuple[Image, str]:
-    """A picture of the product as far as the bundle knows it, [H, W] or [H, W, C], and what it shows."""
+def _draw_product(bundle: Bundle, height: int, width: int, path: Path) -> tuple[Path, str]:
+    """Writes a picture of the product as far as the bundle knows it; (`path` with its suffix, what it shows)."""
     alignment = bundle.info.alignment
     if alignment is not None:
         if (height, width) != (alignment.height, alignment.width):
             raise UsageError(
                 f"`--image` (={width}x{height}) must be {alignment.width}x{alignment.height}: the product is aligned"
             )
-        return ContextMap(np.load(bundle.folder / CONTEXT, allow_pickle=False)).image, "the reference picture"
+        picture = ContextMap(np.load(bundle.folder / CONTEXT, allow_pickle=False)).image
+        return _write_picture(path, picture), "the reference picture"
     tile = np.load(bundle.folder / GOLDEN_TILES, allow_pickle=False)[0]
-    beyond = [(0, max(0, height - tile.shape[0])), (0, max(0, width - tile.shape[1])), (0, 0)][: tile.ndim]
-    mirrored = np.pad(tile, beyond, mode="symmetric")[:height, :width]
-    return np.ascontiguousarray(mirrored), "a golden tile of the bundle, mirrored"
+    shown = "a golden tile of the bundle, mirrored"
+    rows, columns = _mirrored(height, tile.shape[0]), _mirrored(width, tile.shape[1])
+    if height * width <= STRIP_PIXELS:
+        return _write_picture(path, tile[rows][:, columns]), shown
+    bands = (tile[rows[y : y + ROWS_PER_STRIP]][:, columns] for y in range(0, height, ROWS_PER_STRIP))
+    path = path.with_suffix(".tif")
+    write_rows(path, bands, (height, width, *tile.shape[2:]), tile.dtype)
+    return path, shown
+
+
+def _mirrored(length: int, period: int) -> NDArray[np.int64]:
+    """0, 1 ... period - 1, period - 1 ... 1, 0, 0, 1 ..."""
+    place = np.arange(length) % (2 * period)
+    return np.minimum(place, 2 * period - 1 - place)
+
+
+def _write_picture(path: Path, picture: Image) -> Path:
+    path = path.with_suffix(".tif" if picture.dtype == np.float32 else ".png")
+    write_image(path, np.ascontiguousarray(picture))
+    return path
+
+
+def _check_readable(path: Path, reading: Reading) -> None:
+    """ImageError, before anything is measured, for a file that cannot be read."""
+    if strip_size(path) is None:
+        read_image(path, reading)
+    else:
+        with open_rows(path, reading):  # reads the first row
+            pass
 
 
 def _same_file(path: Path, other: Path) -> Path:

@@ -57,6 +57,35 @@ def test_the_answers_are_those_of_a_run(bundle: Path, inspector: Inspector, tmp_
         assert same(inspector.inspect_file(str(path)), result)
 
 
+def test_a_file_too_large_to_be_held_is_inspected_in_bands(
+    inspector: Inspector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = good_image(700, 90, seed=6, defects=4)
+    image[20:680, 40:42] = 250
+    write_image(tmp_path / "strip.tif", image)
+    whole = inspector.inspect(image)
+    monkeypatch.setattr("flawmap.tiling.strips.open_rows.STRIP_PIXELS", 20_000)
+    monkeypatch.setattr("flawmap.inspect.strip_pipeline.BAND_PIXELS", 10_000)
+    monkeypatch.delattr("flawmap.inspect.inspector.read_image")
+    result = inspector.inspect_file(tmp_path / "strip.tif")
+    assert same(result, whole) and result.regions[0].y_max - result.regions[0].y_min > 600
+    result.heatmap[:] = result.reconstruction[:] = 0  # the caller's
+    assert same(inspector.inspect_file(tmp_path / "strip.tif"), whole)
+
+
+def test_a_bundle_that_sees_whole_pictures_refuses_too_large_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inspector = Inspector(make_bundle(tmp_path / "shrinking", longest_side=100).folder)
+    write_image(tmp_path / "strip.png", good_image(300, 90, seed=6))
+    assert inspector.inspect_file(tmp_path / "strip.png").heatmap.shape == (300, 90)
+    monkeypatch.setattr("flawmap.tiling.strips.open_rows.STRIP_PIXELS", 20_000)
+    assert inspector.inspect_file(tmp_path / "strip.png").heatmap.shape == (300, 90)
+    monkeypatch.setattr("flawmap.inspect.inspector.WHOLE_PIXELS", 20_000)
+    with pytest.raises(ImageError, match=r"90x300 px is too large to be held as a whole, which `image\.longest_side`"):
+        inspector.inspect_file(tmp_path / "strip.png")
+
+
 def test_false_alarms_move_the_verdict(bundle: Path) -> None:
     image = good_image(120, 160, seed=1, defects=1)
     strict, loose = (Inspector(str(bundle), false_alarms=rate) for rate in (1e-4, 10.0))

@@ -4,14 +4,17 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flawmap.export.bundle import GOLDEN_TILES, read_bundle
+from flawmap.inspect import takt as takt_module
 from flawmap.inspect.takt import IMAGES, Takt, in_words, measure, takt_seconds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.grid import TileGrid
-from flawmap.tiling.images import write_image
+from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle
 from tests.test_cli import run
 
@@ -35,6 +38,29 @@ def test_an_image_of_a_size_is_inspected_and_timed(tmp_path: Path, channels: int
     assert takt.shown == f"a golden tile of the bundle, mirrored, saved as {'TIF' if dtype == 'float32' else 'PNG'}"
 
 
+def test_a_strip_is_never_held_as_a_whole(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is drawn is the picture that a smaller limit would have drawn as a whole; both are inspected in bands."""
+    golden = np.load(bundle / GOLDEN_TILES)[0]
+    drawn = []
+    for limit in (1 << 26, 20_000):
+        monkeypatch.setattr("flawmap.inspect.takt.STRIP_PIXELS", limit)
+        path, _ = takt_module._draw_product(read_bundle(bundle), 300, 90, tmp_path / str(limit))
+        drawn.append(read_image(path))
+    assert path.suffix == ".tif"
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    beyond = [(0, 300 - golden.shape[0]), (0, 90 - golden.shape[1])]
+    np.testing.assert_array_equal(drawn[0], np.pad(golden, beyond, mode="symmetric"))
+    monkeypatch.setattr("flawmap.tiling.strips.open_rows.STRIP_PIXELS", 20_000)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the strip was read as a whole")
+
+    monkeypatch.setattr("flawmap.inspect.takt.read_image", refuse)
+    takt = measure(bundle, "90x300")
+    assert (takt.shape, takt.shown) == ((300, 90), "a golden tile of the bundle, mirrored, saved as TIF")
+    assert measure(bundle, str(path)).shape == (300, 90)
+
+
 def test_a_picture_of_ones_own(bundle: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "mine.bmp", good_image(90, 70))
     takt = measure(bundle, str(tmp_path / "mine.bmp"))
@@ -51,6 +77,7 @@ def test_a_picture_of_ones_own(bundle: Path, tmp_path: Path) -> None:
         ("nowhere.png", r"`--image` \(=nowhere.png\) must be WIDTHxHEIGHT"),
         ("0x100", r"`--image` \(=0x100\) must have sides of 1 to 100000 px"),
         ("100x100001", "must have sides of 1 to 100000 px"),
+        ("90000x90000", r"`--image` \(=90000x90000\): 90000x90000 px is too large: an image may have at most"),
     ],
 )
 def test_what_is_no_image(bundle: Path, image: str, message: str) -> None:
