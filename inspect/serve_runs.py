@@ -45,6 +45,8 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(f"`flawmap serve` needs {', '.join(missing)}: pip install 'flawmap[serve]'")
+    from flawmap.inspect.review.mark_store import open_marks
+    from flawmap.inspect.review_app import review_router
     from flawmap.inspect.serve_app import create_app
     from flawmap.inspect.serve_server import listen
     from flawmap.inspect.service.access import Keys, is_loopback
@@ -62,7 +64,9 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
         runs_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) cannot be made: {error.strerror}") from error
-    app = create_app(History(runs_dir), keys, {})
+    history = History(runs_dir)
+    app = create_app(history, keys, {})
+    app.include_router(review_router(history, open_marks(runs_dir, settings.database)))
 
     def say(address: str) -> None:
         print(f"{runs_dir} is served at {address}", flush=True)

@@ -50,10 +50,10 @@ def served(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def page_of(browser: Any, address: str, **options: Any) -> Iterator[Any]:
+def page_of(browser: Any, address: str, *, base: str | None = None, **options: Any) -> Iterator[Any]:
     """A page at `address`; when the block ends it must have complained about nothing and asked nobody else.
 
-    Allowed are requests below the folder of `address`.
+    Allowed are requests below the folder of `address`, or below `base`.
     """
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce", **options)
     page = context.new_page()
@@ -67,7 +67,7 @@ def page_of(browser: Any, address: str, **options: Any) -> Iterator[Any]:
     page.on("request", lambda request: requests.append(request.url))
     page.goto(address)
     yield page
-    folder = address.split("#")[0].rsplit("/", 1)[0] + "/"
+    folder = (base or address.split("#")[0].rsplit("/", 1)[0]) + "/"
     assert [url for url in requests if not url.startswith((folder, "data:"))] == []
     # A browser drops what is no longer looked at.
     assert [one for one in complaints if "net::ERR_ABORTED" not in one] == []

@@ -29,6 +29,13 @@ UNITS = {"px": "px", "mm": "mm", "um": "µm", "mm2": "mm²", "um2": "µm²", "de
 
 def image_script(key: int, name: str, record: ImageRecord, heat: HeatScale | None, run_dir: Path) -> str:
     """The script for the image whose files are called `name`, `key` its number on the page."""
+    return f"{IMAGE_CALL}{key}, {json.dumps(image_data(name, record, heat, run_dir, REGIONS_SHOWN))});\n"
+
+
+def image_data(
+    name: str, record: ImageRecord, heat: HeatScale | None, run_dir: Path, regions_shown: int
+) -> dict[str, Any]:
+    """What a page must know to show an image and the first `regions_shown` of its regions, as JSON holds it."""
     data: dict[str, Any] = {
         "image": record.image,
         "verdict": record.verdict,
@@ -39,13 +46,14 @@ def image_script(key: int, name: str, record: ImageRecord, heat: HeatScale | Non
         "overview": None if record.overlay is None else link(record.overlay),
         "zoom": _zoom(run_dir, name, record),
         "heat": None if heat is None else [number(anchor) for anchor in heat.anchors],
-        "regions": [_region(region, record) for region in record.regions[:REGIONS_SHOWN]],
-        "more": max(0, len(record.regions) - REGIONS_SHOWN),
+        "regions": [_region(region, record) for region in record.regions[:regions_shown]],
+        "more": max(0, len(record.regions) - regions_shown),
         "count": record.n_regions,
         "dropped": len(record.regions) - record.n_regions,
         "share": f"{100 * record.counted_share:.0f} %" if record.counted_share < 1 else "",
     }
-    return f"{IMAGE_CALL}{key}, {json.dumps(_clean(data))});\n"
+    cleaned: dict[str, Any] = _clean(data)
+    return cleaned
 
 
 def _zoom(run_dir: Path, name: str, record: ImageRecord) -> dict[str, Any] | None:

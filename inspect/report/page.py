@@ -27,7 +27,14 @@ from flawmap.inspect.report.viewer_files import bring_viewer
 from flawmap.inspect.run_layout import PAGE_FILES, image_data_path
 from flawmap.tiling.whole_file import write_text
 
-SCRIPTS = ("images.js", "table.js", "picture.js", "look.js", "print.js")  # one function around all of them
+SCRIPTS = (
+    "elements.js",
+    "images.js",
+    "table.js",
+    "picture.js",
+    "look.js",
+    "print.js",
+)  # one function around all of them
 
 
 @dataclass(frozen=True)

@@ -158,11 +158,12 @@ function drawn(region, taken) {
       : corner(left, top, armX, armY) + corner(left + wide, top, -armX, armY) +
         corner(left, top + high, armX, -armY) + corner(left + wide, top + high, -armX, -armY);
   group.append(svg("path", { class: "rim", d: path }), svg("path", { d: path }));
-  const [x, y, reach] = [left + wide + 5, top + 12, 9 * String(region.n).length + 3];
+  const name = String(region.label ?? region.n);
+  const [x, y, reach] = [left + wide + 5, top + 12, 9 * name.length + 3];
   if (!taken.some((other) => x < other.x + other.reach && other.x < x + reach && Math.abs(y - other.y) < 15)) {
     taken.push({ x, y, reach });
     const label = svg("text", { x, y });
-    label.textContent = region.n;
+    label.textContent = name;
     group.append(label);
   }
   return group;

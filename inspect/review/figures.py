@@ -80,7 +80,7 @@ def figures(run: ReviewedRun, model: int | None = None) -> Figures:
         recall_of_recorded=share(sum(region.verdict == "NG" for region in recorded), len(recorded)),
         false_alarms=rate(false, len(good)),
         false_alarms_if_rest_is_good=_if_rest_is_good(images, good, false),
-        notes=_notes(images, counts),
+        notes=_notes(images, counts, len(run.recorded.damaged)),
     )
 
 
@@ -148,7 +148,7 @@ def _if_rest_is_good(images: list[ReviewedImage], good: list[ReviewedImage], fal
     return rate(false, len(good) + len(rest))
 
 
-def _notes(images: list[ReviewedImage], counts: Counts) -> list[str]:
+def _notes(images: list[ReviewedImage], counts: Counts, damaged: int) -> list[str]:
     """What the figures do not know."""
     silent = [image for image in images if not image.record.n_regions]
     unseen = sum(not image.looked_at for image in silent)
@@ -173,4 +173,7 @@ def _notes(images: list[ReviewedImage], counts: Counts) -> list[str]:
         )
     if counts.stale:
         notes.append(f"{counts.stale} mark{'s are' if counts.stale > 1 else ' is'} stale")
+    if damaged:
+        many = "records cannot be read, and count" if damaged > 1 else "record cannot be read, and counts"
+        notes.append(f"{damaged} {many} nowhere")
     return notes

@@ -5,7 +5,8 @@ processes may mark at once. SQLite writes ahead (WAL), so whoever reads never wa
 on a disk of this machine (https://sqlite.org/wal.html), several machines share a PostgreSQL.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Engine,
     Float,
     Index,
@@ -81,6 +83,10 @@ _looks = Table(
     Index("review_looks_of_image", "run", "image"),
 )
 _BOX = (_marks.c.x_min, _marks.c.y_min, _marks.c.x_max, _marks.c.y_max)
+
+
+class MarksUnreachableError(UsageError):
+    """The database that was there at the start is not any more."""
 
 
 def open_marks(runs_dir: Path, database: str | None = None) -> "MarkStore":
@@ -156,7 +162,7 @@ class MarkStore:
 
     def state(self, run: str) -> tuple[int, int]:
         """Numbers that grow with every mark on a run and every picture of it looked at."""
-        with self._engine.connect() as connection:
+        with self._connected() as connection:
             newest = [
                 connection.scalar(select(func.coalesce(func.max(table.c.id), 0)).where(table.c.run == run))
                 for table in (_marks, _looks)
@@ -170,12 +176,21 @@ class MarkStore:
     def _insert(self, table: Table, values: dict[str, Any]) -> int:
         source, _ = values.pop("source"), values.pop("id")
         values |= {f"source_{name}": value for name, value in source.items()}
-        with self._engine.begin() as connection:
+        with self._connected() as connection:
             return int(connection.scalar(insert(table).values(**values).returning(table.c.id)) or 0)
 
     def _rows(self, wanted: Select[Any]) -> Sequence[Row[Any]]:
-        with self._engine.connect() as connection:
+        with self._connected() as connection:
             return connection.execute(wanted).all()
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """One transaction; MarksUnreachableError where the database does not answer."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except SQLAlchemyError as error:
+            raise MarksUnreachableError(f"the marks in {self._name} cannot be reached: {_reason(error)}") from error
 
     def _set_up(self) -> None:
         """Makes the tables of an empty database; UsageError for those of another version."""

@@ -52,7 +52,9 @@ def propose(run: ReviewedRun, model: int | None, recall: float, false_alarms: fl
     line_of_recall, recall_note = _keeping(kept, recall)
     line_of_rate, rate_note = _raising(false, len(good), false_alarms, known_from)
     return [
-        _judged(f"find {recall:.4g} of the marked defects", line_of_recall, recall_note, kept, false, len(good)),
+        _judged(
+            f"find {100 * recall:.4g} % of the marked defects", line_of_recall, recall_note, kept, false, len(good)
+        ),
         _judged(f"at most {false_alarms:.4g} NG regions a good image", line_of_rate, rate_note, kept, false, len(good)),
     ]
 

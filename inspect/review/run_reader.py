@@ -19,11 +19,17 @@ class RunReader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._known: dict[str, tuple[Stamp, RecordedImage]] = {}
+        self._known: dict[str, tuple[Stamp, RecordedImage | str]] = {}  # by name; what is wrong with a damaged one
         self._turn = threading.Lock()
 
+    @property
+    def version(self) -> int:
+        """Another number once another file was read."""
+        with self._turn:
+            return hash(frozenset((name, stamp) for name, (stamp, _) in self._known.items()))
+
     def read(self) -> RecordedRun:
-        """The run as it is now, images in natural order; a record that cannot be read is left out.
+        """The run as it is now, images in natural order; a record that cannot be read is among `damaged`.
 
         UsageError where run.json is missing or cannot be read.
         """
@@ -32,15 +38,18 @@ class RunReader:
             before, self._known = self._known, {}
             for name, path, stamp in _records(self.folder):
                 known = before.get(name)
-                if known is None or known[0] != stamp:
-                    try:
-                        known = stamp, RecordedImage(name, read_as(path, ImageRecord))
-                    except UsageError:
-                        continue
-                self._known[name] = known
-            images = [image for _, image in self._known.values()]
+                self._known[name] = known if known and known[0] == stamp else (stamp, _read(name, path))
+            read = [one for _, one in self._known.values()]
+        images = [one for one in read if isinstance(one, RecordedImage)]
         images.sort(key=lambda image: natural_order(PurePosixPath(image.record.image)))
-        return RecordedRun(self.folder, info, images)
+        return RecordedRun(self.folder, info, images, [one for one in read if isinstance(one, str)])
+
+
+def _read(name: str, path: Path) -> RecordedImage | str:
+    try:
+        return RecordedImage(name, read_as(path, ImageRecord))
+    except UsageError as error:
+        return str(error)
 
 
 def _records(folder: Path) -> list[tuple[str, Path, Stamp]]:

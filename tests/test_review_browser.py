@@ -1,0 +1,259 @@
+"""The review page in a real Chromium, served by a real `flawmap serve`: by keyboard alone, also after a restart."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flawmap.inspect.folder import inspect_folder
+from flawmap.inspect.report import viewer_files
+from flawmap.tiling.images import write_image
+from tests.browsers import chromium, needs_chromium, page_of
+from tests.bundles import good_image, make_bundle
+from tests.test_report_browser import DOTS, HEIGHT, HOSTILE, WIDTH
+
+pytestmark = needs_chromium
+needs_viewer = pytest.mark.skipif(
+    not (viewer_files.SOURCE / viewer_files.SCRIPT).is_file(), reason="OpenSeadragon is not here: make viewer"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def inspected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run: three images with dots, one of them called after an attack, and a good one."""
+    folder = tmp_path_factory.mktemp("inspected")
+    images = folder / "images"
+    images.mkdir()
+    for number, (name, dots) in enumerate({**DOTS, "good.png": []}.items()):
+        image = good_image(HEIGHT, WIDTH, seed=number)
+        for x, y, level in dots:
+            image[y : y + 2, x : x + 2] = level
+        write_image(images / name, image)
+    inspect_folder([images], make_bundle(folder / "toy", tile_size=256).folder, folder / "runs" / "monday")
+    return folder
+
+
+@pytest.fixture
+def runs_dir(inspected: Path, tmp_path: Path) -> Path:
+    shutil.copytree(inspected, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "runs"
+
+
+@contextmanager
+def serving(runs_dir: Path) -> Iterator[str]:
+    """A `flawmap serve` of its own process; its address."""
+    command = [
+        str(Path(sys.executable).with_name("flawmap")),
+        "serve",
+        str(runs_dir),
+        "-m",
+        str(runs_dir.parent / "toy"),
+    ]
+    process = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            found = re.search(r"http://\S+", line)
+            if found:
+                yield found[0]
+                break
+        else:
+            pytest.fail(process.communicate()[1])
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, complaints = process.communicate(timeout=60)
+    assert "Traceback" not in complaints, complaints
+
+
+def marks_at(address: str) -> list[tuple[str, int | None, str]]:
+    with urllib.request.urlopen(f"{address}/api/runs/monday/review/marks") as answer:
+        return [(one["image"], one["region"], one["mark"]) for one in json.load(answer)]
+
+
+@contextmanager
+def review_at(browser: Any, address: str) -> Iterator[Any]:
+    """The page with its first image open; it may ask this service, and nobody else."""
+    with page_of(browser, f"{address}/review", base=address) as page:
+        page.wait_for_selector("#regions button[aria-current]")
+        yield page
+
+
+def press(page: Any, *keys: str) -> None:
+    """Each key is answered before the next one is pressed."""
+    for key in keys:
+        page.keyboard.press(key)
+        page.wait_for_load_state("networkidle")
+        page.wait_for_timeout(50)
+
+
+def test_marked_by_keyboard_and_there_after_a_restart(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address:
+        with review_at(browser, address) as page:
+            assert page.locator("#progress").inner_text() == "0 of 5 regions marked, 0 of 4 images complete"
+            assert (
+                page.locator("#look-name").inner_text() == HOSTILE
+                or page.locator("#look-name").inner_text() == "a10.png"
+            )
+            press(page, "d")
+            page.get_by_text("1 of 5 regions marked").wait_for()
+            name = page.locator("#look-name").inner_text()
+        before = marks_at(address)
+        assert len(before) == 1 and before[0][1:] == (1, "defect")
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        assert marks_at(address) == before
+        page.locator("#images button", has=page.get_by_text(name, exact=True)).click()
+        page.locator("#regions .mark.defect").wait_for()
+        assert page.locator("#regions .mark.defect").count() == 1
+
+
+def test_everything_is_done_by_keys(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#images button", has=page.get_by_text("a10.png", exact=True)).focus()
+        press(page, "Enter")
+        page.get_by_text("3 of 3 still to be marked").wait_for()
+        press(page, "d", "f", "u")
+        page.get_by_text("All 3 marked").wait_for()
+        assert [mark for _, _, mark in marks_at(address)] == ["defect", "false_alarm", "unsure"]
+        press(page, "z")
+        page.get_by_text("1 of 3 still to be marked").wait_for()
+        press(page, "z")
+        page.get_by_text("2 of 3 still to be marked").wait_for()
+        press(page, "f", "f", "c")
+        page.locator("#complete[aria-pressed=true]").wait_for()
+        page.get_by_text("1 of 4 images complete").wait_for()
+        assert [mark for _, _, mark in marks_at(address)] == ["defect", "false_alarm", "false_alarm"]
+        page.get_by_text("1 of 1").first.wait_for()  # recall, of the image that is complete
+        press(page, "n")
+        assert page.locator("#look-name").inner_text() != "a10.png"
+        press(page, "ArrowLeft")
+        # Complete by now, it left the list of what is to be reviewed.
+        assert page.locator("#images bdi", has_text="a10.png").count() == 0
+
+
+def test_a_missed_defect_is_drawn(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#images button", has=page.get_by_text("good.png", exact=True)).click()
+        page.get_by_text("No region reached the threshold").wait_for()
+        press(page, "m")
+        for value in ("700", "300", "12", "9"):
+            page.keyboard.press("Control+a")
+            page.keyboard.type(value)
+            page.keyboard.press("Tab")
+        press(page, "Enter")
+        page.get_by_text("drawn by hand").wait_for()
+        with urllib.request.urlopen(f"{address}/api/runs/monday/review/marks") as answer:
+            (found,) = json.load(answer)
+        assert found["box"] == {"x_min": 700, "y_min": 300, "x_max": 712, "y_max": 309} and found["drawn"]
+        page.get_by_text("left no region and no candidate").wait_for()
+
+
+@needs_viewer
+def test_a_box_is_dragged_where_it_is_seen(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#images button", has=page.get_by_text("good.png", exact=True)).click()
+        page.wait_for_selector("#stage.deep")
+        page.wait_for_load_state("networkidle")
+        box = page.locator("#picture").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.keyboard.down("Shift")
+        page.mouse.move(x - 60, y - 40)
+        page.mouse.down()
+        page.mouse.move(x, y, steps=3)
+        page.mouse.move(x + 60, y + 40, steps=3)
+        page.mouse.up()
+        page.keyboard.up("Shift")
+        values = [int(page.locator(f"#missed [name={name}]").input_value()) for name in ("x", "y", "width", "height")]
+        scale = WIDTH / min(box["width"], box["height"] * WIDTH / HEIGHT)  # px of the image for one of the screen
+        middle = values[0] + values[2] / 2, values[1] + values[3] / 2
+        assert middle == pytest.approx((WIDTH / 2, HEIGHT / 2), abs=12 * scale)
+        assert values[2] / scale == pytest.approx(120, abs=16) and values[3] / scale == pytest.approx(80, abs=16)
+        press(page, "Escape")
+        assert page.locator("#missed").is_hidden() and marks_at(address) == []
+
+
+def test_new_results_and_other_peoples_marks_appear(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        images = runs_dir.parent / "images"
+        write_image(images / "later.png", good_image(HEIGHT, WIDTH, seed=9))
+        inspect_folder([images], runs_dir.parent / "toy", runs_dir / "monday", fresh=True)
+        page.locator("#images bdi", has_text="later.png").wait_for(timeout=15_000)
+        request = urllib.request.Request(
+            f"{address}/api/runs/monday/review/images/a9.png/marks",
+            json.dumps({"mark": "defect", "region": 1, "reviewer": "somebody else"}).encode(),
+            {"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request).close()
+        page.get_by_text("1 of 5 regions marked").wait_for()
+
+
+def test_letters_are_letters_where_keys_are_off(browser: Any, runs_dir: Path) -> None:
+    """WCAG 2.1.4: whoever speaks to the computer must be able to turn keys of one letter off."""
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#keys-on").uncheck()
+        press(page, "d")
+        page.locator("#keys-on").check()
+        page.locator("#note").fill("")
+        page.locator("#note").press_sequentially("dfu")
+        assert page.locator("#note").input_value() == "dfu" and marks_at(address) == []
+
+
+def contrast(one: str, other: str) -> float:
+    """Of two CSS colours, as WCAG 2.2 has it."""
+
+    def luminance(colour: str) -> float:
+        parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_the_contrast_of_wcag_aa(browser: Any, runs_dir: Path, scheme: str) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.emulate_media(color_scheme=scheme)
+        press(page, "d", "c", "m")
+        texts = page.evaluate(
+            """() => [...document.querySelectorAll("body *")].flatMap((one) => {
+              const clear = /^rgba\\(.*, 0\\)$/;
+              const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+              if (!own || !one.checkVisibility() || one.closest("svg, :disabled, option")) return [];
+              let behind = one;
+              while (behind && clear.test(getComputedStyle(behind).backgroundColor)) behind = behind.parentElement;
+              const ground = behind ? getComputedStyle(behind).backgroundColor : "rgb(255, 255, 255)";
+              return [[one.textContent.trim().slice(0, 40), getComputedStyle(one).color, ground]];
+            })"""
+        )
+    assert len(texts) > 40
+    assert [text for text, ink, ground in texts if contrast(ink, ground) < 4.5] == []
+    assert contrast("rgb(255, 255, 255)", "rgb(118, 118, 118)") == pytest.approx(4.54, abs=0.01)
+
+
+def test_nothing_is_cut_off_at_1280_by_800(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        press(page, "m")
+        outside = page.evaluate(
+            """() => [...document.querySelectorAll("button, input, select, h2, #says, .keys")].filter((one) => {
+              const box = one.getBoundingClientRect();
+              if (!one.checkVisibility() || one.closest("#images, #figures, #regions")) return false; // which scroll
+              return box.left < 0 || box.top < 0 || box.right > innerWidth + .5 || box.bottom > innerHeight + .5;
+            }).map((one) => one.outerHTML.slice(0, 80))"""
+        )
+        assert outside == []
+        assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [1280, 1280]
