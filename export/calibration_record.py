@@ -10,6 +10,7 @@ what one good image shows once, 2 what one in a hundred shows.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from flawmap.tiling.plain_background import PlainBackground
 
 LN_10 = math.log(10)
 EXPONENTIAL = 1e-6  # shapes nearer to 0 make no difference but to rounding
+NAMED = 3  # of the hottest images, in one line
 STEEPEST = 0.25  # of a tail's scale: a light tail grows no steeper than that, so that no score is called impossible
 
 
@@ -75,18 +77,23 @@ class BorderZone(BaseModel):
     offset: float
 
 
-class LeftOut(BaseModel):
-    """An image that was given for calibration and not used: by its highest peak it is no good one.
-
-    See `flawmap.inspect.odd_images`.
-    """
+class HotImage(BaseModel):
+    """An image of the calibration and its highest score, after `border`."""
 
     model_config = ConfigDict(extra="forbid")
 
     image: str  # file name
-    x: int = Field(ge=0)  # of the peak, px of the picture
+    x: int = Field(ge=0)  # where it is, px of the picture
     y: int = Field(ge=0)
     score: float
+
+
+class LeftOut(HotImage):
+    """An image that was given for calibration and not used: by its highest score it is no good one.
+
+    See `flawmap.inspect.odd_images`.
+    """
+
     expected: float = Field(ge=0)  # peaks as high, on all images together, by what the others show
 
 
@@ -112,6 +119,7 @@ class Calibration(BaseModel):
     zones: dict[str, "Calibration"] = Field(default_factory=dict)  # of the zones with a false-alarm rate of their own
     image_peaks: list[float] = Field(default_factory=list)  # highest score of each image: what drift is measured by
     left_out: list[LeftOut] = Field(default_factory=list)  # images that are not among the `n_images`, the oddest first
+    hottest: list[HotImage] = Field(default_factory=list)  # those of the `n_images` that people should look at first
 
     @property
     def severity_floor(self) -> float:
@@ -153,11 +161,18 @@ class Calibration(BaseModel):
         if not self.left_out:
             return ""
         n = len(self.left_out)
-        places = ", ".join(f"{odd.image} at x {odd.x}, y {odd.y}" for odd in self.left_out)
+        places = _places(self.left_out)
         return (
             f"{n} of {self.n_images + n} good images left out of the calibration, for what the others do not show: "
             f"{places}; look at {'it' if n == 1 else 'them'}, and calibrate again without what is defective"
         )
+
+    def hottest_note(self) -> str:
+        """A sentence that says where a defect among the images would most likely be, else an empty string."""
+        if not self.hottest:
+            return ""
+        more = ", more in MODEL_CARD.md" if len(self.hottest) > NAMED else ""
+        return f"the highest scores of the calibration: {_places(self.hottest[:NAMED])}{more}; see that they are good"
 
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores and severities, both ascending, from `grow` to the start of the tail."""
@@ -165,6 +180,10 @@ class Calibration(BaseModel):
         scores = np.concatenate(([self.grow], self.peaks, [self.tail.threshold]))
         rates = np.concatenate(([self.n_regions], above, [self.tail.rate * self.n_images])) / self.n_images
         return np.maximum.accumulate(scores), np.maximum.accumulate(-np.log10(rates))
+
+
+def _places(images: Sequence[HotImage]) -> str:
+    return ", ".join(f"{found.image} at x {found.x}, y {found.y}" for found in images)
 
 
 def false_alarms_of(false_alarms: float | None, quantile: float | None) -> float | None:

@@ -1,9 +1,11 @@
 """MODEL_CARD.md: what a bundle is, for the person who finds it on a line PC in three years."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flawmap.export.bundle import BundleInfo, ImageInfo, read_bundle, rewrite_bundle
+from flawmap.export.calibration_record import HotImage
 
 CARD = "MODEL_CARD.md"
 CALIBRATION = "\n## Calibration\n\n"
@@ -95,10 +97,18 @@ def _calibration(info: BundleInfo) -> str:
     if calibration is None:
         return ""
     lines = [f"{CALIBRATION}On {calibration.n_regions} regions of {calibration.n_images} good images."]
+    lines.append("")
     if calibration.left_out:
         lines += ["Left out, for a place that the other images do not show (x, y in px):", ""]
-        lines += [f"- {odd.image}: {odd.x}, {odd.y}" for odd in calibration.left_out]
+        lines += [*_places(calibration.left_out), ""]
+    if calibration.hottest:
+        lines += ["The highest scores, where a defect among them would most likely be (x, y in px):", ""]
+        lines += _places(calibration.hottest)
     return "\n".join([*lines, ""])
+
+
+def _places(images: Sequence[HotImage]) -> list[str]:
+    return [f"- {found.image}: {found.x}, {found.y}" for found in images]
 
 
 def _learning(made: dict[str, Any]) -> list[str]:

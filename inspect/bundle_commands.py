@@ -213,7 +213,9 @@ def _calibrate(bundle: Path, paths: list[Path], false_alarms: float, device: str
     calibration = calibrate_bundle(bundle, paths, false_alarms, device=device, progress=progress)
     renew_model_card(bundle)
     print(f"Bundle: {bundle}, calibrated on {calibration.n_regions} regions of {calibration.n_images} good images")
-    for note in filter(None, (calibration.left_out_note(), calibration.few_images_note(false_alarms))):
+    for note in filter(
+        None, (calibration.left_out_note(), calibration.hottest_note(), calibration.few_images_note(false_alarms))
+    ):
         say(f"note: {note}")
 
 

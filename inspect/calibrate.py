@@ -20,7 +20,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.calibration_record import Calibration, LeftOut, ParetoTail
+from flawmap.export.calibration_record import Calibration, HotImage, LeftOut, ParetoTail
 from flawmap.inspect.border_zones import ZonePeaks, ZoneScan, measure_zones
 from flawmap.inspect.defects import Heatmap
 from flawmap.inspect.hot_pixels import HotPixels, HotScan
@@ -38,6 +38,7 @@ TAIL_SHARE = 0.25  # of all peaks at most
 SHAPE_FLOOR = -0.3  # a lighter tail than that is chance
 SMALLEST_SCALE = 1e-3  # of peaks that are all alike
 PRIOR_SHAPE, PRIOR_PEAKS = 0.0, 10  # what so many peaks more would say
+SHOWN_SHARE = 0.1  # of the images, or one, are shown to people: a defect among them is most likely there
 HEAVIEST_MEAN = 0.5  # of a shape up to this the mean is kept when the prior moves it; a heavier tail's says little
 
 
@@ -112,7 +113,7 @@ def calibrate_on(images: Iterable[Seen], false_alarms: float, own: Sequence[OwnZ
     everything = list(images)
     if not everything:
         raise UsageError("calibration needs at least 1 good image")
-    left_out = _left_out(everything)
+    left_out, hottest = _worth_a_look(everything)
     seen = [image for i, image in enumerate(everything) if i not in left_out]
     border = measure_zones([image.zones for image in seen])
     zones = {}
@@ -125,32 +126,33 @@ def calibrate_on(images: Iterable[Seen], false_alarms: float, own: Sequence[OwnZ
     if not sum(h.n_pixels for h in rest):
         rest = [image.hot.and_those_of(image.own.values()) for image in seen]
     found = _calibrated([h.lowered(border) for h in rest], false_alarms)
-    return found.model_copy(update={"border": border, "zones": zones, "left_out": list(left_out.values())})
+    shown = {"left_out": list(left_out.values()), "hottest": hottest}
+    return found.model_copy(update={"border": border, "zones": zones, **shown})
 
 
-def _left_out(seen: Sequence[Seen]) -> dict[int, LeftOut]:
-    """The images, by index, that one of the others would not be expected to look like; the oddest first."""
-    most = most_odd(len(seen))
-    if not most:
-        return {}
+def _worth_a_look(seen: Sequence[Seen]) -> tuple[dict[int, LeftOut], list[HotImage]]:
+    """Images that are left out, by index, and of those that stay the ones with the highest peaks; the highest first."""
     # All zones together: one with a rate of its own may hide a defect as well as any.
     hot = [image.hot.and_those_of(image.own.values()) for image in seen]
     border = measure_zones([image.zones for image in seen])
     hot = [h.lowered(border) for h in hot]
-    counted = [i for i, h in enumerate(hot) if h.n_pixels]
-    coolest = sorted(counted, key=lambda i: float(hot[i].scores.max()))[: len(counted) - most]
-    if not coolest:
-        return {}
-    grow, _ = _regions([hot[i] for i in coolest], sum(hot[i].n_pixels for i in coolest))
-    peaks = [hot[i].peaks(max(grow, hot[i].level)).astype(np.float64) for i in counted]
+    hottest = sorted((i for i, h in enumerate(hot) if h.n_pixels), key=lambda i: -float(hot[i].scores.max()))
+    places = {i: _hot_image(seen[i].name, hot[i]) for i in hottest}
+    ordinary = [hot[i] for i in hottest[most_odd(len(hottest)) :]]
+    if not ordinary:
+        return {}, []
+    grow, _ = _regions(ordinary, sum(h.n_pixels for h in ordinary))
+    peaks = [hot[i].peaks(max(grow, hot[i].level)).astype(np.float64) for i in hottest]
     odd = find_odd(peaks, lambda others, n_images: fit_tail(others, grow, n_images)[0])
-    left_out = {}
-    for k, expected in odd.items():
-        h = hot[counted[k]]
-        y, x = divmod(int(h.indices[h.scores.argmax()]), h.shape[1])
-        name = seen[counted[k]].name
-        left_out[counted[k]] = LeftOut(image=name, x=x, y=y, score=float(h.scores.max()), expected=expected)
-    return left_out
+    left_out = {hottest[k]: LeftOut(**dict(places[hottest[k]]), expected=expected) for k, expected in odd.items()}
+    stay = [places[i] for i in hottest if i not in left_out]
+    return left_out, stay[: max(1, int(len(stay) * SHOWN_SHARE))]
+
+
+def _hot_image(name: str, hot: HotPixels) -> HotImage:
+    highest = int(hot.scores.argmax())
+    y, x = divmod(int(hot.indices[highest]), hot.shape[1])
+    return HotImage(image=name, x=x, y=y, score=float(hot.scores[highest]))
 
 
 def _calibrated(hot: list[HotPixels], false_alarms: float) -> Calibration:

@@ -1,5 +1,6 @@
 """Calibration images that are not good are found where they stand out; rare good ones are left alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,18 @@ def test_one_of_few_images_raises_the_threshold() -> None:
     assert record.n_images == 7
 
 
+def test_the_hottest_images_that_stay_are_named() -> None:
+    images = [replace(Seen.of(heatmap(seed)), name=f"{seed:02}.png") for seed in range(42)]
+    record = calibrate_on(images, 0.1)
+    assert [found.score for found in record.hottest] == record.image_peaks[:-5:-1]  # a tenth of them
+    for found in record.hottest:
+        drawn = heatmap(int(found.image[:2]))
+        assert drawn[found.y, found.x] == drawn.max() == np.float32(found.score)
+    third = record.hottest[2]
+    named = f"{third.image} at x {third.x}, y {third.y}, more in MODEL_CARD.md; see that they are good"
+    assert record.hottest_note().endswith(named)
+
+
 def test_a_zone_with_a_rate_of_its_own_hides_nothing() -> None:
     look = np.full((150, 160), 1, np.uint8)
     look[60:] = 2
@@ -135,13 +148,20 @@ def test_the_record_and_the_card_name_the_image(tmp_path: Path) -> None:
         "1 of 12 good images left out of the calibration, for what the others do not show: "
         f"07.png at x {odd.x}, y {odd.y}; look at it, and calibrate again without what is defective"
     )
+    (hot,) = record.hottest
+    assert hot.score == record.image_peaks[-1]
+    assert record.hottest_note() == (
+        f"the highest scores of the calibration: {hot.image} at x {hot.x}, y {hot.y}; see that they are good"
+    )
     before = (tmp_path / "bundle" / CARD).read_text(encoding="utf-8")
     for _ in range(2):  # the section takes the place of the one before
         renew_model_card(tmp_path / "bundle")
         added = (tmp_path / "bundle" / CARD).read_text(encoding="utf-8").removeprefix(before)
         assert added == (
-            f"\n## Calibration\n\nOn {record.n_regions} regions of 11 good images.\n"
-            f"Left out, for a place that the other images do not show (x, y in px):\n\n- 07.png: {odd.x}, {odd.y}\n"
+            f"\n## Calibration\n\nOn {record.n_regions} regions of 11 good images.\n\n"
+            f"Left out, for a place that the other images do not show (x, y in px):\n\n- 07.png: {odd.x}, {odd.y}\n\n"
+            "The highest scores, where a defect among them would most likely be (x, y in px):\n\n"
+            f"- {hot.image}: {hot.x}, {hot.y}\n"
         )
     assert read_bundle(tmp_path / "bundle").info.calibration == record  # sealed again
     (tmp_path / "other").mkdir()
