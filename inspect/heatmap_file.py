@@ -60,6 +60,11 @@ class HeatmapFile:
                     found[below - y0 : below - y0 + part.shape[0], right - x0 : right - x0 + part.shape[1]] = part
         return self._checked(found)
 
+    def __getitem__(self, box: tuple[slice, slice]) -> Heatmap:
+        """As of an array, for those who take either: `file[y0:y1, x0:x1]`."""
+        (y0, y1, _), (x0, x1, _) = (part.indices(length) for part, length in zip(box, self.shape, strict=True))
+        return self.box(y0, x0, y1, x1)
+
     def bands(self, rows: int) -> Iterator[Heatmap]:
         """The heatmap from top to bottom, in bands float32 [n, W] of `rows` rows; the last may have fewer."""
         for y in range(0, self.shape[0], rows):

@@ -1,6 +1,8 @@
 """The pixel figures of a run: its heatmaps, read one after the other, and the masks that belong to them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,13 @@ from numpy.typing import NDArray
 from flawmap.inspect.evaluation.bootstrap import intervals
 from flawmap.inspect.evaluation.matching import ImageOutcome
 from flawmap.inspect.evaluation.pixel_metrics import PIMO_BOUNDS, PixelTally
-from flawmap.inspect.heatmap_file import read_heatmap
+from flawmap.inspect.heatmap_file import HeatmapFile, open_heatmap
 from flawmap.inspect.progress import ShowProgress
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import heatmap_path
 from flawmap.inspect.true_defects import NEAR
 from flawmap.tiling.errors import ImageError, UsageError
+from flawmap.tiling.strips.open_rows import STRIP_PIXELS
 
 NAMES = ("pixel_ap", "au_pro_0.05", "aupimo")
 HOW = "`flawmap inspect --heatmaps` writes what they are drawn from"
@@ -39,12 +42,13 @@ def pixel_figures(
     # Good images first: AUPIMO's thresholds come from them.
     with progress("reading heatmaps", len(outcomes)) as step:
         for outcome in sorted(outcomes, key=lambda outcome: not outcome.is_good):
-            if outcome.is_good:
-                tally.add_good(_heatmap(run_dir, outcome))
-            else:
-                # The masks before the heatmap, and nothing kept of either: both are large.
-                defects = outcome.truth.defects(NEAR, outcome.shape)
-                tally.add_defective(_heatmap(run_dir, outcome), defects)
+            # The masks before the heatmap, and nothing kept of either: both are large.
+            defects = outcome.truth.defects(NEAR, outcome.shape)
+            with _heatmap(run_dir, outcome) as heatmap:
+                if outcome.is_good:
+                    tally.add_good(heatmap)
+                else:
+                    tally.add_defective(heatmap, defects)
             step(outcome.image)
     overlaps = tally.aupimo
     ranges = intervals(0, len(overlaps), {"aupimo": lambda _, w: w @ overlaps / w.sum(axis=1)})
@@ -57,9 +61,12 @@ def pixel_figures(
     }
 
 
-def _heatmap(run_dir: Path, outcome: ImageOutcome) -> NDArray[np.float32]:
+@contextmanager
+def _heatmap(run_dir: Path, outcome: ImageOutcome) -> Iterator[NDArray[np.float32] | HeatmapFile]:
+    """The heatmap; of a picture too large to be held as a whole the file, to be read in parts."""
     try:
-        return read_heatmap(run_dir / heatmap_path(outcome.name), outcome.shape)
+        with open_heatmap(run_dir / heatmap_path(outcome.name), outcome.shape) as file:
+            yield file if math.prod(outcome.shape) > STRIP_PIXELS else file.whole()
     except ImageError as error:
         raise UsageError(
             f"{error.path} is not the heatmap that flawmap wrote ({error.reason}): inspect again"

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.inspect.evaluation.score_histogram import BINS, Histogram, at_or_above, bins_of, histogram
+from flawmap.inspect.heatmap_file import HeatmapFile
 from flawmap.inspect.true_defects import TrueDefect
 
 PRO_LIMIT = 0.05
@@ -48,16 +49,16 @@ class PixelTally:
     aupimo: list[float] = field(default_factory=list)  # of each defective image with a defect, in their order
     _pimo: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
 
-    def add_good(self, heatmap: NDArray[np.float32]) -> None:
+    def add_good(self, heatmap: NDArray[np.float32] | HeatmapFile) -> None:
         """Counts a good image; ValueError after the first defective one, which is judged by all good images."""
         if self._pimo is not None:
             raise ValueError("good images must be added before the first defective one")
         counts = histogram(heatmap)
         self.normal += counts
-        self.raised_on_good += counts / heatmap.size
+        self.raised_on_good += counts / math.prod(heatmap.shape)
         self.n_good += 1
 
-    def add_defective(self, heatmap: NDArray[np.float32], defects: list[TrueDefect]) -> None:
+    def add_defective(self, heatmap: NDArray[np.float32] | HeatmapFile, defects: list[TrueDefect]) -> None:
         """Counts a defective image, `defects` being all its defects."""
         if self._pimo is None:
             self._pimo = pimo_weights(self.raised_on_good / max(self.n_good, 1))

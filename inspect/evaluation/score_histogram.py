@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.inspect.heatmap_file import HeatmapFile
+
 BITS = 20
 BINS = 1 << BITS
 ROWS_AT_ONCE = 256  # the keys of a whole 26-megapixel heatmap would take twice its memory
@@ -28,11 +30,11 @@ def bins_of(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     return (ordered >> (32 - BITS)).astype(np.int64)
 
 
-def histogram(heatmap: NDArray[np.float32]) -> NDArray[np.int64]:
+def histogram(heatmap: NDArray[np.float32] | HeatmapFile) -> NDArray[np.int64]:
     """How many pixels of `heatmap` (float32 [H, W]) fall into each bin."""
     counts = np.zeros(BINS, np.int64)
-    for first in range(0, len(heatmap), ROWS_AT_ONCE):
-        counts += np.bincount(bins_of(heatmap[first : first + ROWS_AT_ONCE]).ravel(), minlength=BINS)
+    for first in range(0, heatmap.shape[0], ROWS_AT_ONCE):
+        counts += np.bincount(bins_of(heatmap[first : first + ROWS_AT_ONCE, :]).ravel(), minlength=BINS)
     return counts
 
 

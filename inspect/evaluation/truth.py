@@ -6,7 +6,7 @@ DATASET/test/scratch/000.png      DATASET/ground_truth/scratch/000_mask.png
 Where pages are pictures, each page has a mask of its own, `000#2_mask.png` of 000.tif#2.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import list_images, read_image
 from flawmap.tiling.pages import mask_name, pictures_of
 from flawmap.tiling.reading import Pages
+from flawmap.tiling.strips.open_rows import open_rows, strip_size
 
 GOOD = "good"
+ROWS_AT_ONCE = 256  # of a mask too large to be held as a whole
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,13 @@ class TrueImage:
         """
         if self.mask is None:
             return []
-        mask = read_image(self.mask)
-        if mask.shape[:2] != shape:
-            raise UsageError(
-                f"{self.mask} is {mask.shape[1]}x{mask.shape[0]} px, its image {self.path} {shape[1]}x{shape[0]} px"
-            )
-        return defects_of(mask, join)
+        mask, size = None, strip_size(self.mask)
+        if size is None:
+            mask = read_image(self.mask)
+            size = mask.shape[0], mask.shape[1]
+        if size != shape:
+            raise UsageError(f"{self.mask} is {size[1]}x{size[0]} px, its image {self.path} {shape[1]}x{shape[0]} px")
+        return defects_of_strip(self.mask, join) if mask is None else defects_of(mask, join)
 
 
 def read_truth(dataset: Path, pages: Pages = "one") -> list[TrueImage]:
@@ -78,7 +81,7 @@ def _of_any(pictures: list[Path]) -> str:
 
 def defects_of(mask: NDArray[Any], join: int) -> list[TrueDefect]:
     """Defects of a mask ([H, W] or [H, W, 3], above 0 where one is); fragments `join` px apart (Chebyshev) are one."""
-    binary = ((mask if mask.ndim == 2 else mask.max(axis=2)) > 0).view(np.uint8)
+    binary = _binary(mask)
     left, top, width, height = cv2.boundingRect(binary)  # labels take four bytes a pixel: only where there is one
     binary = binary[top : top + height, left : left + width]
     if not binary.size:
@@ -96,3 +99,28 @@ def defects_of(mask: NDArray[Any], join: int) -> list[TrueDefect]:
         at_y, at_x = int(y0) + y + top, int(x0) + x + left
         found.append(TrueDefect(at_y, at_x, at_y + pixels.shape[0], at_x + pixels.shape[1], int(pixels.sum()), pixels))
     return found
+
+
+def defects_of_strip(mask: Path, join: int) -> list[TrueDefect]:
+    """As `defects_of`, of a mask too large to be held as a whole: only the rows that one defect spans are.
+
+    In two passes. Between rows that hold a defect and lie more than `join` px apart the mask can be cut.
+    """
+    with open_rows(mask) as rows:
+        bands = (_binary(rows.read(ROWS_AT_ONCE)) for _ in range(0, rows.height, ROWS_AT_ONCE))
+        held = np.flatnonzero(np.concatenate([band.any(axis=1) for band in bands]))
+    cuts = np.flatnonzero(np.diff(held) > max(1, join)) + 1
+    found = []
+    with open_rows(mask) as rows:
+        at = 0
+        for span in np.split(held, cuts) if len(held) else ():
+            y0, y1 = int(span[0]), int(span[-1]) + 1
+            rows.skip(y0 - at)
+            at = y1
+            found += [replace(d, y0=d.y0 + y0, y1=d.y1 + y0) for d in defects_of(rows.read(y1 - y0), join)]
+    return found
+
+
+def _binary(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    """1 where there is a defect, [H, W]."""
+    return ((mask if mask.ndim == 2 else mask.max(axis=2)) > 0).view(np.uint8)

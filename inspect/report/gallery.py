@@ -7,7 +7,8 @@
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,15 +16,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.inspect.heatmap_file import read_heatmap
+from flawmap.inspect.heatmap_file import open_heatmap
 from flawmap.inspect.progress import Step
-from flawmap.inspect.report.display import Box, Image, Picture, shrink, shrink_keeping_peaks, to_picture, window_of
+from flawmap.inspect.report.display import Box, Picture, Pixels, shrink, shrink_keeping_peaks, to_picture, window_of
 from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.pictures import MARGIN_COLOUR, MARGIN_PX, PANEL_MAX_PX, box_with_context
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
+from flawmap.tiling.strips.open_rows import open_rows, strip_size
+from flawmap.tiling.strips.row_file import RowFile
 
+ROWS_AT_ONCE = 256  # of a picture too large to be held as a whole
 PANEL_WIDTH_PX = 384  # a smaller crop is enlarged, every pixel of it a square
 MARK_COLOUR = (0, 230, 255)  # nothing in a grey or natural picture, nor in the heat scale, has it
 
@@ -54,7 +58,7 @@ def draw_exhibits(folder: Path, prefix: str, exhibits: Sequence[Exhibit], scale:
         by_image[exhibit.path].append((number, exhibit))
     for path, group in by_image.items():
         try:
-            _draw_image(path, [exhibit for _, exhibit in group], scale)
+            _draw_image(path, [exhibit for _, exhibit in group], scale, folder)
         except ImageError:
             continue
         finally:
@@ -66,40 +70,61 @@ def draw_exhibits(folder: Path, prefix: str, exhibits: Sequence[Exhibit], scale:
             exhibit.panels = []
 
 
-def _draw_image(path: Path, exhibits: list[Exhibit], scale: HeatScale) -> None:
-    """Puts the panels of all `exhibits` of one image into them; ImageError where a file is not what it was."""
-    image = read_image(path, exhibits[0].reading)
-    shape = image.shape[:2]
-    window = window_of(image)
-    boxes = [box_with_context(exhibit.box, *shape) for exhibit in exhibits]
-    crops = []
-    for exhibit, (y0, x0, y1, x1) in zip(exhibits, boxes, strict=True):
-        if exhibit.box[2] > shape[0] or exhibit.box[3] > shape[1]:
-            raise ImageError(path, "the image is smaller than when it was inspected")
-        crops.append(enlarged(to_picture(shrink(image[y0:y1, x0:x1], PANEL_MAX_PX), window)))
+def _draw_image(path: Path, exhibits: list[Exhibit], scale: HeatScale, folder: Path) -> None:
+    """Puts the panels of all `exhibits` of one image into them; ImageError where a file is not what it was.
+
+    `folder`: where a picture too large to be held as a whole lies while it is drawn.
+    """
+    with _opened(path, exhibits[0].reading, folder) as image:
+        shape = image.shape[0], image.shape[1]
+        window = window_of(image)
+        boxes = [box_with_context(exhibit.box, *shape) for exhibit in exhibits]
+        crops = []
+        for exhibit, (y0, x0, y1, x1) in zip(exhibits, boxes, strict=True):
+            if exhibit.box[2] > shape[0] or exhibit.box[3] > shape[1]:
+                raise ImageError(path, "the image is smaller than when it was inspected")
+            crops.append(enlarged(to_picture(shrink(image[y0:y1, x0:x1], PANEL_MAX_PX), window)))
     del image
-    marks = _marks(exhibits, boxes, shape)
-    for exhibit, crop, mark in zip(exhibits, crops, marks, strict=True):
+    for exhibit, crop, mark in zip(exhibits, crops, _marks(exhibits, boxes, shape, folder), strict=True):
         exhibit.panels = [crop, outlined(crop, mark)]
     if exhibits[0].heatmap is not None:
-        heatmap = read_heatmap(exhibits[0].heatmap, (shape[0], shape[1]))
-        for exhibit, (y0, x0, y1, x1) in zip(exhibits, boxes, strict=True):
-            exhibit.panels.append(enlarged(scale.colours(_reduced(heatmap[y0:y1, x0:x1]))))
+        with open_heatmap(exhibits[0].heatmap, shape) as heatmap:
+            for exhibit, box in zip(exhibits, boxes, strict=True):
+                exhibit.panels.append(enlarged(scale.colours(_reduced(heatmap.box(*box)))))
 
 
-def _marks(exhibits: list[Exhibit], boxes: list[Box], shape: tuple[int, ...]) -> list[NDArray[np.bool_]]:
+@contextmanager
+def _opened(path: Path, reading: Reading, folder: Path) -> Iterator[Pixels]:
+    """The picture in `path`; one too large to be held as a whole lies in `folder` as long as it is needed."""
+    if strip_size(path) is None:
+        yield read_image(path, reading)
+        return
+    with open_rows(path, reading) as rows:
+        channels = () if rows.channels == 1 else (rows.channels,)
+        with RowFile(folder, (rows.height, rows.width, *channels), rows.dtype) as file:
+            for _ in range(0, rows.height, ROWS_AT_ONCE):
+                file.append(rows.read(ROWS_AT_ONCE))
+            yield file
+
+
+def _marks(exhibits: list[Exhibit], boxes: list[Box], shape: tuple[int, int], folder: Path) -> list[NDArray[np.bool_]]:
     """What to draw a line around, a pixel for each of its crop's: the truth in the crop, or the exhibit's box."""
-    truth = _read_mask(exhibits[0].mask, shape) if exhibits[0].mask is not None else None
-    marks = []
-    for exhibit, (y0, x0, y1, x1) in zip(exhibits, boxes, strict=True):
-        if truth is not None:
-            crop = truth[y0:y1, x0:x1]
-            mark = np.asarray((crop if crop.ndim == 2 else crop.max(axis=2)) > 0)
-        else:
-            mark = np.zeros((y1 - y0, x1 - x0), bool)
-            mark[exhibit.box[0] - y0 : exhibit.box[2] - y0, exhibit.box[1] - x0 : exhibit.box[3] - x0] = True
-        marks.append(_reduced(mark.astype(np.float32)) > 0)
-    return marks
+    mask = exhibits[0].mask
+    if mask is None:
+        return [_reduced(_box_mark(exhibit.box, box)) > 0 for exhibit, box in zip(exhibits, boxes, strict=True)]
+    with _opened(mask, AS_THEY_ARE, folder) as truth:
+        if truth.shape[:2] != shape:
+            raise ImageError(mask, f"is {truth.shape[:2]} px, its image {shape}")
+        crops = [truth[y0:y1, x0:x1] for y0, x0, y1, x1 in boxes]
+    raised = [(crop if crop.ndim == 2 else crop.max(axis=2)) > 0 for crop in crops]
+    return [_reduced(mark.astype(np.float32)) > 0 for mark in raised]
+
+
+def _box_mark(box: Box, crop: Box) -> NDArray[np.float32]:
+    """1 inside of `box`, as large as `crop`."""
+    mark = np.zeros((crop[2] - crop[0], crop[3] - crop[1]), np.float32)
+    mark[box[0] - crop[0] : box[2] - crop[0], box[1] - crop[1] : box[3] - crop[1]] = 1
+    return mark
 
 
 def outlined(picture: Picture, mark: NDArray[np.bool_]) -> Picture:
@@ -133,11 +158,3 @@ def _strip(panels: list[Picture]) -> Picture:
         left = MARGIN_PX + column * (width + MARGIN_PX)
         strip[MARGIN_PX : MARGIN_PX + height, left : left + width] = panel
     return strip
-
-
-def _read_mask(path: Path, shape: tuple[int, ...]) -> Image:
-    """[H, W] or [H, W, 3]; ImageError unless it has the size of its image."""
-    pixels = read_image(path)
-    if pixels.shape[:2] != tuple(shape):
-        raise ImageError(path, f"is {pixels.shape[:2]} px, its image {tuple(shape)}")
-    return pixels
