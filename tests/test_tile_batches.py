@@ -234,6 +234,19 @@ def test_a_place_left_out_is_shown_no_more(y: int, x: int) -> None:
         assert not (top - REACH <= y < top + 64 + REACH and left - REACH <= x < left + 64 + REACH)
 
 
+def test_a_place_that_is_not_sought_is_drawn_like_the_rest() -> None:
+    """The tiles at hard places stay clear of it, the others are those that they were."""
+    place = HardPlace(0, 100, 100)
+    drawn = at_places(damage={"border_share": 0, "hard_share": 0})
+    before = corners(drawn, batches=4)
+    drawn.leave_out([], [place])
+    assert corners(drawn, batches=4) == before
+    drawn = at_places(damage={"border_share": 0, "hard_share": 1})
+    drawn.hard_places = [place, HardPlace(0, 20, 20)]
+    drawn.leave_out([], [place])
+    assert all(y + 64 + REACH <= 100 or x + 64 + REACH <= 100 for y, x in corners(drawn, batches=4))
+
+
 def test_an_image_that_is_left_out_all_over_is_still_drawn_from() -> None:
     drawn = at_places()
     drawn.leave_out([HardPlace(0, y, x) for y in range(0, 200, 20) for x in range(0, 200, 20)])

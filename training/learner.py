@@ -172,7 +172,11 @@ class Learner(pl.LightningModule):
         self.report(self.schedule.progress, f"{n_hard} hard places on good images{left_out}{doubtful}")
 
     def _leave_out(self) -> None:
-        self.drawer.leave_out([peak.place for peak in self.suspicious] + self.doubtful.places)
+        suspicious = [peak.place for peak in self.suspicious]
+        if self.config.learning.doubtful_drawn:
+            self.drawer.leave_out(suspicious, self.doubtful.places)
+        else:
+            self.drawer.leave_out(suspicious + self.doubtful.places)
 
 
 def _peaks(saved: list[dict[str, Any]]) -> list[Peak]:

@@ -60,13 +60,14 @@ class TileDrawer:
         self.variation = Variation(config.variation, images.full_scale)
         self.hard_places: list[HardPlace] = []  # the hardest first
         self.left_out: dict[int, NDArray[np.int64]] = {}  # places (y, x), [n, 2], by image
+        self.not_sought: dict[int, NDArray[np.int64]] = {}  # likewise
 
-    def leave_out(self, places: Sequence[HardPlace]) -> None:
-        """From now on tiles that show one of `places` are not drawn, if `TRIES` draws find another; nothing else is."""
-        by_image: dict[int, list[tuple[int, int]]] = {}
-        for place in places:
-            by_image.setdefault(place.image, []).append((place.y, place.x))
-        self.left_out = {index: np.array(found) for index, found in by_image.items()}
+    def leave_out(self, places: Sequence[HardPlace], not_sought: Sequence[HardPlace] = ()) -> None:
+        """From now on tiles that show one of `places` are not drawn, if `TRIES` draws find another; nothing else is.
+
+        Those that show one of `not_sought` are not drawn as hard ones.
+        """
+        self.left_out, self.not_sought = _by_image(places), _by_image(not_sought)
 
     def batch(self, seed: tuple[int, ...], n_tiles: int) -> TileBatch:
         """`n_tiles` tiles, the same for the same `seed` and hard places."""
@@ -116,7 +117,7 @@ class TileDrawer:
         """A place as of `_place` that shows nothing suspicious, if `TRIES` draws find one."""
         for _ in range(TRIES):
             index, y, x = self._place(rng, hard)
-            if not self._shows_left_out(index, y, x):
+            if not self._shows(self.left_out, index, y, x) and not (hard and self._shows(self.not_sought, index, y, x)):
                 break
         return index, y, x
 
@@ -143,9 +144,9 @@ class TileDrawer:
         y, x = (int(np.clip(n, 0, room - self.size)) for n, room in zip((y, x), image.shape[:2], strict=True))
         return index, y, x
 
-    def _shows_left_out(self, index: int, y: int, x: int) -> bool:
-        """Whether the tile at (`y`, `x`) of image `index` comes near a place that is left out."""
-        places = self.left_out.get(index)
+    def _shows(self, places_of: dict[int, NDArray[np.int64]], index: int, y: int, x: int) -> bool:
+        """Whether the tile at (`y`, `x`) of image `index` comes near one of its places."""
+        places = places_of.get(index)
         if places is None:
             return False
         offset = places - (y, x)
@@ -166,6 +167,13 @@ class TileBatches(IterableDataset[TileBatch]):
         # In this thread: drawn in another one, beside a step that has both cores, it cost 10 to 30 % of the steps.
         for step in count(self.first_step):
             yield self.drawer.batch((self.seed, step), self.batch_size)
+
+
+def _by_image(places: Sequence[HardPlace]) -> dict[int, NDArray[np.int64]]:
+    by_image: dict[int, list[tuple[int, int]]] = {}
+    for place in places:
+        by_image.setdefault(place.image, []).append((place.y, place.x))
+    return {index: np.array(found) for index, found in by_image.items()}
 
 
 def _stack(tiles: Sequence[NDArray[np.generic]]) -> Tensor:
