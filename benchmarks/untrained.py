@@ -29,7 +29,7 @@ def write_untrained_model(path: Path, *, for_inference: bool = True) -> None:
             module.running_mean.uniform_(-0.2, 0.2)
             module.running_var.uniform_(0.05, 0.15)
     normalisation = Normalisation((MEAN,), (STD,))
-    standardisation = Standardisation((0.5, 0.5), (0.05, 0.05))
+    standardisation = Standardisation((0.5, 0.5), (0.05, 0.05), (0.8, 3.0), (-1.0, -1.0))
     model = ScoringModel(network, normalisation, standardisation, np.dtype("uint8")).eval()
     checkpoint = Checkpoint(
         model=model,
