@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
+from flawmap.inspect.input_images import InputImage, file_name
 from flawmap.inspect.inspect_image import ScoredImage, judge_image, refused, score_image
 from flawmap.inspect.machine import peak_memory_mib
 from flawmap.inspect.pipeline import Pipeline, Prepared, Scored
@@ -30,6 +31,7 @@ from flawmap.inspect.run_folder import (
     remove_leftovers,
     writing,
 )
+from flawmap.inspect.run_layout import RECORDS
 from flawmap.inspect.run_lock import locked
 from flawmap.inspect.run_plan import RunPlan, describe, now, open_scorers, plan_run, with_unfinished
 from flawmap.inspect.tables import write_tables
@@ -220,3 +222,17 @@ def _records(run_dir: Path, images: Sequence[Assigned]) -> Iterator[ImageRecord]
         record = read_record(record_path(run_dir, one.entry.name))
         if record is not None and record.image == one.entry.image:
             yield record
+
+
+def recorded(run_dir: Path, folder: Path) -> list[Assigned]:
+    """Every image that has a record, in the order in which they were inspected, whether or not it still lies there."""
+    found: list[tuple[str, ImageRecord]] = []
+    for path in (run_dir / RECORDS).glob("*.json"):
+        record = read_record(path)
+        if record is not None:
+            slim = record.model_copy(update={"regions": [], "candidates": []})
+            found.append((record.inspected, slim))
+    found.sort(key=lambda one: (one[0], one[1].image))
+    return [
+        Assigned(InputImage(folder / r.image, r.image, file_name(r.image)), r.model, r.part, r.camera) for _, r in found
+    ]

@@ -1,7 +1,7 @@
 """Where things lie in a run folder.
 
 run.json  images.csv  regions.csv  parts.csv  index.html  metrics.json  regions/<name>.json  overlays/  zoom/<name>/
-page/  evaluation/  results/<part>.json  parts/<part>.json  .outgoing/  publish/
+page/  evaluation/  results/<part>.json  parts/<part>.json  .outgoing/  publish/  received/
 """
 
 import re
@@ -34,6 +34,7 @@ PART_RESULTS = "parts"  # the same, kept
 OUTGOING = ".outgoing"  # on their way to RESULTS
 PUBLISH = "publish"  # until a broker has them
 WATCH_FOLDERS = (RESULTS, PART_RESULTS, OUTGOING, PUBLISH)
+RECEIVED = "received"  # of `flawmap serve`: the images that were sent, and links to those asked for by path
 LOCK = ".flawmap.lock"
 
 

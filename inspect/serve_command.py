@@ -14,7 +14,7 @@ def serve(
     ],
     model: Annotated[Path, typer.Option("--model", "-m", help="Bundle that `flawmap train` wrote.")],
     host: Annotated[str, typer.Option(help="Address to listen at; another than loopback needs a token.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(help="Port to listen at; 0 takes a free one.")] = 8000,
     token_file: Annotated[
         Path | None, typer.Option(help="File that holds the token; FLAWMAP_TOKEN holds it otherwise.")
     ] = None,
@@ -22,6 +22,7 @@ def serve(
         list[Path] | None, typer.Option(metavar="ROOT", help="Images below it may be asked for by path; repeatable.")
     ] = None,
     upload_limit_mb: Annotated[int, typer.Option(help="Largest image that is taken, in MB.")] = 256,
+    image_limit_mp: Annotated[int, typer.Option(help="Largest image that is inspected, in megapixels.")] = 150,
     queue: Annotated[int, typer.Option(help="Images that may wait; the next one is told to come again.")] = 16,
     device: Device = "auto",
     false_alarms: FalseAlarms = None,
@@ -40,6 +41,7 @@ def serve(
         token_file=token_file,
         allow=tuple(allow or ()),
         upload_limit_mb=upload_limit_mb,
+        image_limit_mp=image_limit_mp,
         queue=queue,
         device=device,
         false_alarms=false_alarms,

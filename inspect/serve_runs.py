@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from flawmap.inspect.console import printable
 from flawmap.inspect.run_layout import RUN_INFO
 from flawmap.tiling.errors import UsageError
 
@@ -22,6 +23,7 @@ class ServeSettings:
     token_file: Path | None = None
     allow: tuple[Path, ...] = ()  # folders whose images may be asked for by path
     upload_limit_mb: int = 256
+    image_limit_mp: int = 150  # megapixels
     queue: int = 16  # images that may wait
     device: str = "auto"
     false_alarms: float | None = None
@@ -31,10 +33,14 @@ class ServeSettings:
 
     def __post_init__(self) -> None:
         """UsageError for a value out of range."""
-        if not 1 <= self.upload_limit_mb <= 100_000:
-            raise UsageError(f"`--upload-limit-mb` (={self.upload_limit_mb}) must be from 1 to 100000")
+        if not 0 <= self.port <= 65535:
+            raise UsageError(f"`--port` (={self.port}) must be from 0 to 65535")
+        if not 1 <= self.upload_limit_mb <= 1_000_000:
+            raise UsageError(f"`--upload-limit-mb` (={self.upload_limit_mb}) must be from 1 to 1000000")
         if not 1 <= self.queue <= 1000:
             raise UsageError(f"`--queue` (={self.queue}) must be from 1 to 1000")
+        if not 1 <= self.image_limit_mp <= 1073:
+            raise UsageError(f"`--image-limit-mp` (={self.image_limit_mp}) must be from 1 to 1073")
         for root in self.allow:
             if not root.is_dir():
                 raise UsageError(f"`--allow` (={root}) is not a folder")
@@ -45,12 +51,9 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(f"`flawmap serve` needs {', '.join(missing)}: pip install 'flawmap[serve]'")
-    from flawmap.inspect.review.mark_store import open_marks
-    from flawmap.inspect.review_app import review_router
-    from flawmap.inspect.serve_app import create_app
     from flawmap.inspect.serve_server import listen
+    from flawmap.inspect.serve_service import service
     from flawmap.inspect.service.access import Keys, is_loopback
-    from flawmap.inspect.service.history import History
 
     keys = Keys(read_token(settings.token_file))
     if keys.token is None and not is_loopback(settings.host):
@@ -60,18 +63,12 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
         )
     if (runs_dir / RUN_INFO).exists():
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a run itself: give the folder that holds it")
-    try:
-        runs_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"`RUNS_DIR` (={runs_dir}) cannot be made: {error.strerror}") from error
-    history = History(runs_dir)
-    app = create_app(history, keys, {})
-    app.include_router(review_router(history, open_marks(runs_dir, settings.database)))
+    with service(runs_dir, model, settings, keys) as (app, stop):
 
-    def say(address: str) -> None:
-        print(f"{runs_dir} is served at {address}", flush=True)
+        def opened(address: str) -> None:
+            print(f"{printable(str(runs_dir))} is served at {address}", flush=True)
 
-    listen(app, settings.host, settings.port, say)
+        listen(app, settings.host, settings.port, opened, stop)
 
 
 def read_token(file: Path | None) -> str | None:

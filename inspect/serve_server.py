@@ -12,7 +12,7 @@ from flawmap.tiling.errors import UsageError
 
 
 class _Server(uvicorn.Server):
-    """SIGTERM or Ctrl-C ask for the end; the second one does not wait for answers any more."""
+    """SIGTERM or Ctrl-C ask for the end: those who wait are answered first."""
 
     def __init__(self, config: uvicorn.Config, before_stop: Callable[[], None]) -> None:
         super().__init__(config)
@@ -33,16 +33,20 @@ def listen(
 ) -> None:
     """Answers at `host` and `port` until a signal asks for the end; `say` hears the address once it is open.
 
-    `before_stop` lets go who waits for an answer. UsageError where the address cannot be had.
+    `before_stop` lets go who waits for an answer. UsageError where the address cannot be had, KeyboardInterrupt for a
+    second signal, which waits for nobody.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host.strip("[]"), port), family=family, backlog=128)
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise UsageError(f"`--host` (={host}) and `--port` (={port}) cannot be listened at: {error}") from error
     with listener:
         shown = f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{listener.getsockname()[1]}")
         config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, date_header=True)
         notify("READY=1")
-        _Server(config, before_stop).run(sockets=[listener])
+        server = _Server(config, before_stop)
+        server.run(sockets=[listener])
+        if server.force_exit:
+            raise KeyboardInterrupt

@@ -11,8 +11,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
 
-from flawmap.inspect.folder import conclude
-from flawmap.inspect.input_images import InputImage, file_name
+from flawmap.inspect.folder import conclude, recorded
+from flawmap.inspect.input_images import file_name
 from flawmap.inspect.line.arrivals import Arrivals, Stamp
 from flawmap.inspect.line.hand_over import HandOver
 from flawmap.inspect.line.part_result import PartResult
@@ -22,11 +22,10 @@ from flawmap.inspect.line.stop import Stop
 from flawmap.inspect.live_drift import LiveDrift
 from flawmap.inspect.part_book import PartBook
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.recipe.assignment import Assigned
 from flawmap.inspect.record_files import read_record, record_path, write_run_info
-from flawmap.inspect.records import ImageRecord, RunInfo
+from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_folder import check_continues, make_run_folder, remove_leftovers, writing
-from flawmap.inspect.run_layout import PUBLISH, RECORDS
+from flawmap.inspect.run_layout import PUBLISH
 from flawmap.inspect.run_lock import locked
 from flawmap.inspect.run_plan import describe, open_scorers, plan_watch
 from flawmap.inspect.watch_loop import Watch, WatchSettings
@@ -89,11 +88,11 @@ def watch_folder(
             watch.run(stop, bell)
         except BaseException:
             with suppress(OSError):  # the disk may be full: what stopped the run is what the user must hear
-                conclude(run_dir, run, _recorded(run_dir, folder), "interrupted")
+                conclude(run_dir, run, recorded(run_dir, folder), "interrupted")
             raise
         notify("STOPPING=1")
         with writing(run_dir):
-            run = conclude(run_dir, run, _recorded(run_dir, folder), "finished")
+            run = conclude(run_dir, run, recorded(run_dir, folder), "finished")
             drift.conclude()
         return run
 
@@ -103,20 +102,6 @@ def _inspected(run_dir: Path, image: str) -> Stamp | None:
     if record is None or record.image != image:
         return None
     return Stamp(record.source.size_bytes, record.source.modified_ns)
-
-
-def _recorded(run_dir: Path, folder: Path) -> list[Assigned]:
-    """Every image that has a record, in the order in which they were inspected, whether or not it still lies there."""
-    found: list[tuple[str, ImageRecord]] = []
-    for path in (run_dir / RECORDS).glob("*.json"):
-        record = read_record(path)
-        if record is not None:
-            slim = record.model_copy(update={"regions": [], "candidates": []})
-            found.append((record.inspected, slim))
-    found.sort(key=lambda one: (one[0], one[1].image))
-    return [
-        Assigned(InputImage(folder / r.image, r.image, file_name(r.image)), r.model, r.part, r.camera) for _, r in found
-    ]
 
 
 def _in_turn(function: Callable[[Told], None], turn: threading.Lock) -> Callable[[Told], None]:

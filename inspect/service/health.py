@@ -4,7 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
+
+from flawmap.inspect.service.figures import Figures
 
 Check = Callable[[], str]  # what is wrong, in a sentence; empty: nothing
 
@@ -22,7 +26,7 @@ class Readiness(BaseModel):
     checks: dict[str, str]  # `ok`, or what is wrong
 
 
-def health_routes(checks: Mapping[str, Check]) -> APIRouter:
+def health_routes(checks: Mapping[str, Check], figures: Figures) -> APIRouter:
     """`checks` by the name that the answer gives them."""
     router = APIRouter(tags=["operation"])
 
@@ -37,5 +41,9 @@ def health_routes(checks: Mapping[str, Check]) -> APIRouter:
         if not answer.ready:
             response.status_code = 503
         return answer
+
+    @router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)
+    def metrics() -> Response:
+        return Response(figures.text(), media_type=CONTENT_TYPE_LATEST)
 
     return router
