@@ -20,6 +20,7 @@ class Figures:
         self._seconds = Histogram(
             "flawmap_stage_seconds", "Seconds an image took", ["stage"], buckets=SECONDS, registry=self.registry
         )
+        self._received = Counter("flawmap_received", "Images that were received and lined up", registry=self.registry)
         self._rejected = Counter("flawmap_rejected", "Requests not taken", ["reason"], registry=self.registry)
         waiting = Gauge("flawmap_queue_images", "Images received, waiting or being inspected", registry=self.registry)
         waiting.set_function(lambda: queue.taken)
@@ -31,6 +32,9 @@ class Figures:
             self._images.labels(verdict)
         for reason in REFUSALS.values():
             self._rejected.labels(reason)
+
+    def received(self) -> None:
+        self._received.inc()
 
     def inspected(self, record: ImageRecord) -> None:
         self._images.labels(record.verdict).inc()

@@ -114,6 +114,7 @@ async def _lined_up(intake: Intake, request: Request, *, sent: bool) -> Job:
             queue.give_back()
             raise
         queue.put(job)
+        intake.figures.received()
         return job
     except NoPlaceError as error:
         raise HTTPException(503, str(error), COME_AGAIN) from error
