@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import date
 from functools import partial
 from importlib.metadata import version
@@ -12,18 +12,20 @@ from fastapi import FastAPI
 
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.recipe.recipe_file import is_recipe
+from flawmap.inspect.review.mark_store import MarkStore, MarksUnreachableError, open_marks
+from flawmap.inspect.review_app import review_router
 from flawmap.inspect.run_lock import locked
 from flawmap.inspect.run_plan import open_scorers, plan_watch
-from flawmap.inspect.serve_app import Parts, create_app
+from flawmap.inspect.serve_app import create_app
 from flawmap.inspect.serve_day import DayRuns
 from flawmap.inspect.serve_inspection import InspectionWorker, WorkerSettings, disk_fault
 from flawmap.inspect.serve_runs import ServeSettings
 from flawmap.inspect.service.access import Keys
 from flawmap.inspect.service.allowed_roots import AllowedRoots
 from flawmap.inspect.service.figures import Figures
-from flawmap.inspect.service.health import Check
+from flawmap.inspect.service.health import Check, metrics_route
 from flawmap.inspect.service.history import History
-from flawmap.inspect.service.inspect_routes import UPLOAD_SUFFIX, Intake
+from flawmap.inspect.service.inspect_routes import UPLOAD_SUFFIX, Intake, inspect_routes
 from flawmap.inspect.service.inspection_queue import InspectionQueue
 from flawmap.tiling.errors import UsageError
 
@@ -46,6 +48,7 @@ def service(
     (planned,) = plan.models
     with ExitStack() as stack:
         incoming = stack.enter_context(incoming_folder(runs_dir))
+        marks = stack.enter_context(closing(open_marks(runs_dir, settings.database)))
         (scorer,) = open_scorers(plan, settings.device)
         for note in filter(None, (scorer.device_note,)):
             log.warning(note)
@@ -77,8 +80,20 @@ def service(
             "worker": worker.fault,
             "queue": lambda: f"all {queue.places} places are taken" if queue.full else "",
             "disk": no_room,
+            "database": partial(database_fault, marks),
         }
-        yield create_app(Parts(History(runs_dir), keys, intake, figures, checks)), worker.stop
+        history = History(runs_dir)
+        further = [inspect_routes(intake), metrics_route(figures), review_router(history, marks)]
+        yield create_app(history, keys, checks, further), worker.stop
+
+
+def database_fault(marks: MarkStore) -> str:
+    """Why the marks cannot be read or set; empty where they can."""
+    try:
+        marks.state("")
+    except MarksUnreachableError as error:
+        return str(error)
+    return ""
 
 
 @contextmanager

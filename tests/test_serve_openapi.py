@@ -40,12 +40,23 @@ KNOWN = {"run": "monday", "image": "part.png", "region": 1, "path": "index.html"
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("known", [False, True])
 def test_every_answer_is_one_that_the_document_names(served: Service, mode: GenerationMode, known: bool) -> None:
+    ask_everything(served, mode, known, n_examples=5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("known", [False, True])
+def test_the_same_a_hundred_times(served: Service, mode: GenerationMode, known: bool) -> None:
+    ask_everything(served, mode, known, n_examples=100)
+
+
+def ask_everything(served: Service, mode: GenerationMode, known: bool, n_examples: int) -> None:
     document = schemathesis.openapi.from_asgi("/openapi.json", served.app, headers=BEARER)
     asked = set()
     for found in document.get_all_operations():
         operation = found.ok()
 
-        @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=n_examples, deadline=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def ask(case: schemathesis.Case) -> None:
             if known and case.path_parameters:

@@ -80,7 +80,7 @@ def review_routes(reviews: Reviews, pictures_of: Callable[[RecordedRun, Recorded
         "/images/{image}/marks",
         summary="Marks a region or a place, or takes a mark back",
         status_code=201,
-        responses=refusals(404, 409),
+        responses=refusals(400, 404, 409, 413),
     )
     def mark(run: str, image: str, new: NewMark) -> MarkAnswer:
         box = None if new.box is None else new.box.box
@@ -93,7 +93,7 @@ def review_routes(reviews: Reviews, pictures_of: Callable[[RecordedRun, Recorded
         "/images/{image}/look",
         summary="Says that an image was looked at as a whole",
         status_code=201,
-        responses=refusals(404, 409),
+        responses=refusals(400, 404, 409, 413),
     )
     def look(run: str, image: str, new: NewLook) -> NewLook:
         with answering():

@@ -26,7 +26,7 @@ class Readiness(BaseModel):
     checks: dict[str, str]  # `ok`, or what is wrong
 
 
-def health_routes(checks: Mapping[str, Check], figures: Figures) -> APIRouter:
+def health_routes(checks: Mapping[str, Check]) -> APIRouter:
     """`checks` by the name that the answer gives them."""
     router = APIRouter(tags=["operation"])
 
@@ -41,6 +41,12 @@ def health_routes(checks: Mapping[str, Check], figures: Figures) -> APIRouter:
         if not answer.ready:
             response.status_code = 503
         return answer
+
+    return router
+
+
+def metrics_route(figures: Figures) -> APIRouter:
+    router = APIRouter(tags=["operation"])
 
     @router.get("/metrics", summary="For Prometheus", response_class=PlainTextResponse)
     def metrics() -> Response:

@@ -3,6 +3,7 @@
 multipart/form-data with one part, `image`: https://www.rfc-editor.org/rfc/rfc7578
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from flawmap.inspect.service.image_names import fault_of_name
+
+# The parser logs every oddity of a form; without a handler Python would print that to stderr.
+logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 STALLED = 30.0  # s without a byte, after which nobody waits for the rest
 PIECE = 1 << 20  # bytes that are written at a time
