@@ -1,7 +1,8 @@
 """The whole way without a network: cut, residual, merge, regions; by flawmap and as others would put it together.
 
 A tile of one grey level stands for the network's answer, whatever the tile: it costs nothing, and so everything that
-is timed is work around the network.
+is timed is work around the network. `flawmap` and `hand_tuned` write to a heatmap that is given, as a folder's run does
+for image after image, or to a new one, whose pages the system has to clear first.
 """
 
 import cv2
@@ -38,17 +39,18 @@ class Ways:
         self.answer = np.full((tile_peers.BATCH, 256, 256), LEVEL, np.uint8)
         self.tiles = np.zeros_like(self.answer)
 
-    def flawmap(self) -> np.ndarray:
-        stitcher = Stitcher(self.grid)
+    def flawmap(self, heatmap: np.ndarray | None = None) -> np.ndarray:
+        stitcher = Stitcher(self.grid, heatmap)
         for first in range(0, len(self.grid), len(self.tiles)):
             n = self.grid.cut(self.image, first, self.tiles)
             stitcher.add_residual(first, self.tiles[:n], self.answer[:n])
         return find_regions(stitcher.result(), grow=GROW, seed=GROW)
 
-    def hand_tuned(self) -> np.ndarray:
+    def hand_tuned(self, heatmap: np.ndarray | None = None) -> np.ndarray:
         """numpy slices and OpenCV, with reused buffers, the overlap left out of the residual, and crops of contours."""
         size = self.grid.tile_size
-        heatmap = np.empty(self.image.shape, np.float32)
+        if heatmap is None:
+            heatmap = np.empty(self.image.shape, np.float32)
         for first in range(0, len(self.grid), len(self.tiles)):
             corners = self.grid.starts[first : first + len(self.tiles)].tolist()
             for k, (y, x) in enumerate(corners):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import kernels
+from benchmarks import kernels, regions, tiles
 from benchmarks.measure import Goal, Timing, interleaved, memory_beyond
 from flawmap.tiling.grid import TileGrid
 
@@ -18,16 +18,16 @@ def contenders(timings: list[Timing]) -> set[str]:
 
 def test_cutting_and_merging() -> None:
     """`interleaved` refuses a contender that answers otherwise than flawmap."""
-    assert {"flawmap", "numpy loop"} <= contenders(kernels.time_cut(GRID, 1))
-    assert {"flawmap", "torch fold", "numpy loop, plain: sums and counts"} <= contenders(kernels.time_merge(GRID, 1))
-    assert {"flawmap", "numpy loop, plain: sums and counts"} <= contenders(kernels.time_residual(GRID, 1))
+    assert {"flawmap", "numpy loop"} <= contenders(tiles.time_cut(GRID, 1))
+    assert {"flawmap", "torch fold", "numpy loop, plain: sums and counts"} <= contenders(tiles.time_merge(GRID, 1))
+    assert {"flawmap", "numpy loop, plain: sums and counts"} <= contenders(tiles.time_residual(GRID, 1))
 
 
 def test_regions_and_hysteresis() -> None:
-    heatmap = kernels.with_blobs(300, 60, largest=9, seed=0)
-    found = contenders(kernels.time_regions("blobs", heatmap, 0.5, 1, slow_peers=True))
+    heatmap = regions.with_blobs(300, 60, largest=9, seed=0)
+    found = contenders(regions.time_regions("blobs", heatmap, 0.5, 1, slow_peers=True))
     assert {"flawmap", "cv2 findContours and crops", "skimage regionprops_table", "scipy.ndimage"} <= found
-    assert "cv2 labels and a table, mask only" in contenders(kernels.time_hysteresis(heatmap, 1))
+    assert "cv2 labels and a table, mask only" in contenders(regions.time_hysteresis(heatmap, 1))
 
 
 def test_the_whole_way() -> None:
