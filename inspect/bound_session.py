@@ -2,28 +2,25 @@
 
 ONNX Runtime's `run` allocates device and host memory at every call, and copies from and to memory that the system may
 move, which takes the driver a copy of its own. Here tiles are copied from page-locked host memory into one device
-buffer, and the outputs straight into page-locked host memory (onnxruntime.ai/docs/performance/device-tensor.html;
-CUDA C++ Programming Guide, "Page-Locked Host Memory").
+buffer, and the outputs straight into page-locked host memory (onnxruntime.ai/docs/performance/device-tensor.html).
 """
 
-import ctypes
-import weakref
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-Image = NDArray[Any]
+from flawmap.inspect.cuda_runtime import page_locked
 
-CUDA_RUNTIMES = ("libcudart.so.13", "libcudart.so.12", "cudart64_13.dll", "cudart64_12.dll")
+Image = NDArray[Any]
 
 
 class BoundSession:
     """Runs one batch shape on CUDA or TensorRT, or, where `on_gpu` is False, on the CPU with the same calls.
 
     `inputs`: page-locked buffers by name, for the caller to fill; `outputs`: where `run` leaves its answers, written
-    over by the next `run`. Not from several threads at once.
+    over by the next `run`. Not from several threads at once; several of one session take turns on the GPU.
     """
 
     def __init__(
@@ -47,30 +44,9 @@ class BoundSession:
         for name, buffer in self.outputs.items():
             self._binding.bind_output(name, "cpu", 0, buffer.dtype.type, buffer.shape, buffer.ctypes.data)
 
-    def run(self, inputs: dict[str, Image] | None = None) -> None:
-        """`inputs`, or those of the caller instead -> `outputs`; when it returns, all copies are done."""
-        if self._on_gpu or inputs is not None:  # on the CPU the session reads its own buffers themselves
-            for name, buffer in (inputs or self.inputs).items():
+    def run(self) -> None:
+        """`inputs` -> `outputs`; when it returns, all copies are done."""
+        if self._on_gpu:  # on the CPU the session reads the buffers themselves
+            for name, buffer in self.inputs.items():
                 self._device_inputs[name].update_inplace(buffer)
         self._session.run_with_iobinding(self._binding)
-
-
-def page_locked(shape: tuple[int, ...], dtype: np.dtype[Any], on_gpu: bool) -> Image:
-    """Zeros that a GPU reads and writes without the processor's help, or ordinary ones where that cannot be had."""
-    array = np.zeros(shape, dtype)
-    runtime = _cuda_runtime() if on_gpu else None
-    if runtime is not None and array.nbytes:
-        address = ctypes.c_void_p(array.ctypes.data)
-        if runtime.cudaHostRegister(address, ctypes.c_size_t(array.nbytes), ctypes.c_uint(0)) == 0:
-            weakref.finalize(array, runtime.cudaHostUnregister, address)
-    return array
-
-
-def _cuda_runtime() -> ctypes.CDLL | None:
-    """The CUDA runtime that ONNX Runtime has loaded, or None."""
-    for name in CUDA_RUNTIMES:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    return None

@@ -7,9 +7,10 @@ from pathlib import Path
 from flawmap.export.bundle import BundleInfo, read_bundle, update_bundle
 from flawmap.export.calibration_record import Calibration, check_false_alarms
 from flawmap.inspect.calibrate import OwnZone, Seen, calibrate_on
+from flawmap.inspect.lanes import open_lanes
 from flawmap.inspect.pipeline import Image, Pipeline, check_image_kind
 from flawmap.inspect.progress import ShowProgress, Step, silent
-from flawmap.inspect.scorers import as_it_runs, open_scorer
+from flawmap.inspect.scorers import as_it_runs
 from flawmap.inspect.strip_pipeline import StripPipeline
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
@@ -36,13 +37,13 @@ def calibrate_bundle(
     Raises:
         UsageError: no bundle, `false_alarms` outside its range, no plain background where there should be one, a zone
             that no image shows. ImageError: an image cannot be read or is of another
-            kind than the bundle's; nothing is skipped in silence. DeviceError: see `open_scorer`.
+            kind than the bundle's; nothing is skipped in silence. DeviceError: see `open_lanes`.
     """
     check_false_alarms(false_alarms)
     bundle = as_it_runs(read_bundle(bundle_dir), device)
     pictures = pictures_of(paths, bundle.info.image.pages)
     with progress("calibrating", len(pictures)) as step:
-        calibration = measure_calibration(Pipeline(bundle, open_scorer(bundle, device)), pictures, false_alarms, step)
+        calibration = measure_calibration(Pipeline(bundle, open_lanes(bundle, device, 1)), pictures, false_alarms, step)
     if bundle.running is None:
         update_bundle(bundle_dir, calibration=calibration)
     else:

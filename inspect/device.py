@@ -27,8 +27,9 @@ PROVIDERS = {
 DEVICES = ("auto", "cpu", "cuda", "openvino", "tensorrt")
 # What each provider falls back to for a single node it does not know; the first must be the one asked for.
 FALLBACKS = {"cpu": (), "cuda": ("cpu",), "tensorrt": ("cuda", "cpu")}
-# CUDA rounds to 10 bits (TF32) unless told otherwise: other scores than the ones that were calibrated.
-PROVIDER_OPTIONS = {"cuda": {"use_tf32": "0"}}
+# CUDA rounds to 10 bits (TF32) unless told otherwise: other scores than the ones that were calibrated. Memory grows by
+# what is asked for and not by doubling, so that sessions side by side and other programs find the rest.
+CUDA_OPTIONS = {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
 # Channels last suits its tensor cores: 32 ms an image in float32, 21 so, on an H200 (docs/performance.md).
 TF32_OPTIONS = {"use_tf32": "1", "prefer_nhwc": "1"}
 
@@ -60,8 +61,10 @@ def check_name(device: str) -> None:
         raise UsageError(f"`--device` (={device}) must be one of {', '.join(DEVICES)}")
 
 
-def providers_for(device: str, *, tf32: bool = False) -> list[tuple[str, dict[str, Any]]]:
-    """Providers and options of an onnxruntime session on `device`; `tf32` concerns CUDA.
+def providers_for(
+    device: str, *, tf32: bool = False, tensorrt: dict[str, str] | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """Providers and options of an onnxruntime session on `device`; `tf32` concerns CUDA, `tensorrt` are its options.
 
     DeviceError where onnxruntime lacks it, UsageError for a typo.
     """
@@ -75,7 +78,7 @@ def providers_for(device: str, *, tf32: bool = False) -> list[tuple[str, dict[st
     if device in ("cuda", "tensorrt"):
         preload_cuda()
     wanted = (device, *(name for name in FALLBACKS[device] if name in built))
-    options = {"cuda": TF32_OPTIONS} if tf32 else PROVIDER_OPTIONS
+    options = {"cuda": CUDA_OPTIONS | (TF32_OPTIONS if tf32 else {}), "tensorrt": tensorrt or {}}
     return [(PROVIDERS[name], options.get(name, {})) for name in wanted]
 
 

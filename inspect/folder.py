@@ -3,18 +3,21 @@
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Literal, get_args
 
+from flawmap.inspect.in_order import in_order
 from flawmap.inspect.input_images import InputImage, file_name
 from flawmap.inspect.inspect_image import ScoredImage, judge_image, refused, score_image
 from flawmap.inspect.machine import peak_memory_mib
 from flawmap.inspect.pipeline import Pipeline, Prepared, Scored
 from flawmap.inspect.progress import ShowProgress, Step, silent
-from flawmap.inspect.read_ahead import Image, read_ahead
+from flawmap.inspect.read_ahead import Decoded, Image, read_ahead
 from flawmap.inspect.recipe.assignment import Assigned
 from flawmap.inspect.recipe.parts import Parts, write_parts
 from flawmap.inspect.record_files import read_record, record_path, write_record, write_run_info
@@ -33,10 +36,11 @@ from flawmap.inspect.run_folder import (
 )
 from flawmap.inspect.run_layout import RECORDS
 from flawmap.inspect.run_lock import locked
-from flawmap.inspect.run_plan import RunPlan, describe, now, open_scorers, plan_run, with_unfinished
+from flawmap.inspect.run_plan import RunPlan, describe, device_note, now, open_models, plan_run, with_unfinished
 from flawmap.inspect.tables import write_tables
 from flawmap.inspect.write_behind import WriteBehind
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.threads import CORES
 
 
 def inspect_folder(
@@ -49,48 +53,71 @@ def inspect_folder(
     fresh: bool = False,
     heatmaps: bool = False,
     zoom: bool = True,
-    workers: int = 1,
+    workers: int | None = None,
+    lanes: int | None = None,
+    tile_size: int | None = None,
     progress: ShowProgress = silent,
 ) -> RunInfo:
     """Inspects `paths` (images and folders of images) with `model`, a bundle or a recipe; everything goes to `run_dir`.
 
     `false_alarms`: expected false regions on a good image, the recipe's or the bundle's own where None. `workers`:
-    threads that decode the next images; `workers` + 2 images are in memory at most. `heatmaps`: also write every
-    heatmap as TIFF. `zoom`: also write every image in tiles, which the page shows at full size. `fresh`: remove an
-    earlier run's results first; without it the run is continued and images that are done are not done again.
+    threads that decode the next images, one unless given, more beside a GPU. `lanes`: images that are scored at once,
+    one unless given, two on a GPU with memory for it. `tile_size`: px, instead of what suits image and device.
+    `heatmaps`: also write every heatmap as TIFF. `zoom`: also write every image in tiles, which the page shows at full
+    size. `fresh`: remove an earlier run's results first; without it the run is continued and images that are done are
+    not done again. `workers` + 2 images are in memory at most with one lane; each further one adds a few.
 
     Returns what run.json says; an image that could not be inspected counts as ERROR there and stops nothing.
 
     Raises UsageError (paths, bundle, calibration, run folder: before anything is scored), DeviceError, and, after the
     tables of what is done were written, InspectionStoppedError (a full disk) and KeyboardInterrupt.
     """
-    if workers < 1:
+    if workers is not None and workers < 1:
         raise UsageError(f"`--workers` (={workers}) must be at least 1")
-    plan = plan_run(paths, model, run_dir, false_alarms, device)
-    settings = {
-        "paths": [str(path.resolve()) for path in map(Path, paths)],
-        "device": device,
-        "false_alarms": false_alarms,
-        "heatmaps": heatmaps,
-        "zoom": zoom,
-        "workers": workers,
-    }
+    plan = plan_run(paths, model, run_dir, false_alarms, device, tile_size)
     make_run_folder(run_dir)
     with locked(run_dir):
-        scorers = open_scorers(plan, device)
-        run = describe(plan, scorers, settings)
+        models = open_models(plan, device, lanes, fitted=tile_size is None)
+        beside = SideBySide.of(max(one.count for one in models), workers)
+        settings = {
+            "paths": [str(path.resolve()) for path in map(Path, paths)],
+            "device": device,
+            "false_alarms": false_alarms,
+            "heatmaps": heatmaps,
+            "zoom": zoom,
+            "workers": beside.readers,
+            "lanes": beside.lanes,
+            "tile_size": tile_size,
+        }
+        run = describe(plan, models, settings)
         with writing(run_dir, at_start=True):
             todo = _begin(run_dir, run, plan.images, fresh)
-        pipelines = [Pipeline(m.bundle, scorer, m.thresholds) for m, scorer in zip(plan.models, scorers, strict=True)]
+        pipelines = [Pipeline(m.bundle, one, m.thresholds) for m, one in zip(plan.models, models, strict=True)]
         try:
             with progress("inspecting", len(todo)) as step:
-                _inspect_all(run_dir, todo, plan, pipelines, heatmaps, zoom, workers, step)
+                _inspect_all(run_dir, todo, plan, pipelines, heatmaps, zoom, beside, step)
         except BaseException:
             with suppress(OSError):  # the disk may be full: what stopped the run is what the user must hear
                 conclude(run_dir, run, plan.images, "interrupted")
             raise
+        run = run.model_copy(update={"device_note": device_note(models)})
         with writing(run_dir):
             return conclude(run_dir, run, plan.images, "finished")
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """How many images are read, scored, and looked at and drawn at once."""
+
+    readers: int
+    lanes: int
+    writers: int
+
+    @classmethod
+    def of(cls, lanes: int, readers: int | None) -> "SideBySide":
+        """Beside the one lane of a processor it has no more to give; a GPU is faster than one reader and one writer."""
+        many = 1 if lanes == 1 else max(2, min(4, CORES // 4))
+        return cls(readers or many, lanes, many)
 
 
 def _begin(run_dir: Path, run: RunInfo, images: Sequence[Assigned], fresh: bool) -> list[Assigned]:
@@ -117,7 +144,7 @@ def _inspect_all(
     pipelines: Sequence[Pipeline],
     heatmaps: bool,
     zoom: bool,
-    workers: int,
+    beside: SideBySide,
     step: Step,
 ) -> None:
     def write(one: Assigned, record: ImageRecord) -> None:
@@ -135,34 +162,53 @@ def _inspect_all(
     def prepare(number: int, image: Image) -> Prepared:
         return pipelines[_model(work[number])].prepare(image)
 
+    spare: SimpleQueue[Scored] = SimpleQueue()  # of images that are done: their arrays are written over
     end = time.perf_counter()
 
-    def finish(one: Assigned, image: ScoredImage) -> None:
-        nonlocal end
+    def score(number: int, decoded: Decoded) -> ScoredImage:
+        recycle = None
+        with suppress(Empty):
+            recycle = spare.get_nowait()
+        image = score_image(run_dir, decoded, pipelines[_model(work[number])], recycle)
+        if image.scored is None and recycle is not None:
+            spare.put(recycle)
+        return image
+
+    def draw(one: Assigned, image: ScoredImage) -> ImageRecord:
         model = _model(one)
         thresholds = plan.models[model].thresholds
         record = judge_image(run_dir, image, pipelines[model], thresholds, heatmaps=heatmaps, zoom=zoom)
+        if image.scored is not None:
+            spare.put(image.scored)
+        return record
+
+    def finish(one: Assigned, record: ImageRecord) -> None:
+        nonlocal end
         # From the end of the last image to the end of this one, waiting for the decoder included: the takt.
         start, end = end, time.perf_counter()
         record.milliseconds["total"] = (end - start) * 1e3
         write(one, record)
 
+    def to_score(decoded_images: Iterable[Decoded]) -> Iterator[Callable[[], ScoredImage]]:
+        for number, decoded in enumerate(decoded_images):
+            if decoded.prepared is not None:
+                pipelines[_model(work[number])].tile_size(decoded.prepared)  # chosen in order, whatever lane is faster
+            yield partial(score, number, decoded)
+
     # In the order of the list, not model by model: a run that is broken off has whole parts to show, and changing the
     # session costs no time that was seen (9 images of 1, 2.8 and 4.5 megapixels by three models: 10 s either way).
-    spare: Scored | None = None
-    busy: Scored | None = None  # the arrays of two images take turns: one is scored, the other looked at and drawn
     with (
-        closing(read_ahead([one.entry for one in work], workers, prepare)) as decoded_images,
-        WriteBehind() as behind,
+        closing(read_ahead([one.entry for one in work], beside.readers, prepare)) as decoded_images,
+        WriteBehind(beside.writers) as behind,
+        closing(in_order(to_score(decoded_images), _call, beside.lanes)) as scored_images,
     ):
-        for one, decoded in zip(work, decoded_images, strict=True):
-            image = score_image(run_dir, decoded, pipelines[_model(one)], spare)
-            behind.begin(partial(finish, one, image))  # once the image before is done, whose arrays are free now
-            if image.scored is None:
-                spare, busy = busy or spare, None
-            else:
-                spare, busy = busy, image.scored
-            del decoded, image  # or they would be kept while the next one is waited for
+        for one, image in zip(work, scored_images, strict=True):
+            behind.begin(partial(draw, one, image), partial(finish, one))
+            del image  # or it would be kept while the next one is waited for
+
+
+def _call(work: Callable[[], ScoredImage]) -> ScoredImage:
+    return work()
 
 
 def _model(one: Assigned) -> int:
@@ -181,6 +227,7 @@ def conclude(
     """Writes the tables, run.json and the page from the records there are."""
     counts = Counter(dict.fromkeys(("images", "regions", "dropped", *get_args(Verdict)), 0))
     stages: dict[str, list[float]] = defaultdict(list)
+    tile_sizes: Counter[str] = Counter()
     parts = None if run.recipe is None else Parts(run.recipe)
     recorded = set()
 
@@ -188,6 +235,8 @@ def conclude(
         for record in _records(run_dir, images):
             counts.update({"images": 1, "regions": record.n_regions, record.verdict: 1})
             counts["dropped"] += len(record.regions) - record.n_regions
+            if record.tile_size is not None:
+                tile_sizes[str(record.tile_size)] += 1
             if record.verdict != "ERROR":
                 for stage, milliseconds in record.milliseconds.items():
                     stages[stage].append(milliseconds)
@@ -203,6 +252,7 @@ def conclude(
             "finished": now(),
             "counts": dict(counts),
             "milliseconds_median": {stage: statistics.median(values) for stage, values in stages.items()},
+            "tile_sizes": dict(tile_sizes),
             "peak_memory_mib": peak_memory_mib(),
         }
     )

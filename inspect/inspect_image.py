@@ -73,12 +73,13 @@ def judge_image(
             stated = pipeline.info.part.stated_by(decoded.entry.path)
             inspection = pipeline.judge(image.scored, decoded.image, stated)
             pixels: Drawn = decoded.image, inspection.heatmap, inspection.reconstruction
-            return _record(run_dir, decoded, pixels, inspection, thresholds, heatmaps, zoom)
+            record = _record(run_dir, decoded, pixels, inspection, thresholds, heatmaps, zoom)
+            return record.model_copy(update={"tile_size": image.scored.tile_size})
         if image.strip is not None:
             with image.strip.files as files:
                 pixels = files.image, files.heatmap, files.reconstruction
                 record = _record(run_dir, decoded, pixels, image.strip.outcome, thresholds, heatmaps, zoom)
-                return record.model_copy(update={"bands": image.strip.n_bands})
+                return record.model_copy(update={"bands": image.strip.n_bands, "tile_size": pipeline.info.tile.size})
     except InspectionStoppedError:
         raise
     except Exception as problem:

@@ -7,7 +7,6 @@ result = inspector.inspect(image)  # [H, W] or [H, W, C], three channels in RGB 
 print(result.verdict, result.regions)
 """
 
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import read_bundle
 from flawmap.inspect.inspect_image import region_records
+from flawmap.inspect.lanes import open_lanes
 from flawmap.inspect.pipeline import Outcome, Pipeline
 from flawmap.inspect.records import RegionRecord, Verdict
-from flawmap.inspect.scorers import as_it_runs, open_scorer
+from flawmap.inspect.scorers import as_it_runs
 from flawmap.inspect.strip_pipeline import StripArrays, StripPipeline
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
@@ -47,7 +47,8 @@ class Inspector:
     """A bundle, opened, warmed up and self-tested once the constructor returns.
 
     Any number of threads may call `inspect` at once. They take turns at the network, where one image keeps every core
-    (or the GPU) busy; aligning an image and finding its regions go on beside it. docs/library.md has the measurement.
+    busy (on a GPU two are on their way at once); aligning an image and finding its regions go on beside it.
+    docs/library.md has the measurement.
     """
 
     def __init__(self, bundle: Path | str, *, device: str = "auto", false_alarms: float | None = None) -> None:
@@ -66,13 +67,12 @@ class Inspector:
         self.thresholds = Thresholds.of(calibration, calibration.false_alarms if false_alarms is None else false_alarms)
         self.info = sound.info
         self.bundle_digest = sound.digest  # names the bundle and everything in it: 64 hex digits, as in run.json
-        scorer = open_scorer(sound, device)
-        self.device = scorer.device  # what really runs: cpu, cuda, openvino or tensorrt
+        lanes = open_lanes(sound, device)
+        self.device = lanes.device  # what really runs: cpu, cuda, openvino or tensorrt
         # Sentences that somebody should read once: why there is no GPU, whether the calibration is thin.
-        notes = scorer.device_note, calibration.few_images_note(self.thresholds.false_alarms)
+        notes = lanes.device_note, calibration.few_images_note(self.thresholds.false_alarms)
         self.notes = [note for note in notes if note]
-        self._pipeline = Pipeline(sound, scorer, self.thresholds)
-        self._turn = threading.Lock()
+        self._pipeline = Pipeline(sound, lanes, self.thresholds)
 
     def inspect(self, image: Image, *, pixel_size: PixelSize | None = None) -> Result:
         """Inspects `image`: [H, W], [H, W, 1] or [H, W, C], any size, of the bundle's dtype and channels.
@@ -88,8 +88,7 @@ class Inspector:
         """
         pixels = _plain(image)
         prepared = self._pipeline.prepare(pixels)
-        with self._turn:
-            scored = self._pipeline.score(prepared)
+        scored = self._pipeline.score(prepared)
         found = self._pipeline.judge(scored, pixels, pixel_size)
         return _result(found, found.heatmap, found.reconstruction)
 
@@ -105,7 +104,7 @@ class Inspector:
             if size is not None and size[0] * size[1] > WHOLE_PIXELS:
                 raise ImageError(path, too_large(size, self._pipeline.needs_whole))
             return self.inspect(read_image(path, reading), pixel_size=stated)
-        with open_rows(path, reading) as rows, self._turn:
+        with open_rows(path, reading) as rows:
             arrays = StripArrays(rows)
             found = StripPipeline(self._pipeline).inspect(rows, arrays, stated)
         return _result(found, arrays.heatmap, arrays.reconstruction)

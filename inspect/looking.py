@@ -68,12 +68,13 @@ class Looking:
             raise ImageError("image", "the part lies so that nothing of what should be looked at is in the picture")
         return look
 
-    def grid(self, image: Image, look: Look | None) -> TileGrid:
-        """The tiles that `image` is cut into, where `look` says that it counts."""
-        if look is not None and self._grid is not None and self._grid.look is look:  # of a product that is not aligned
-            return self._grid
+    def grid(self, image: Image, look: Look | None, tile_size: int | None = None) -> TileGrid:
+        """The tiles that `image` is cut into, where `look` says that it counts; of the bundle's size unless given."""
+        before = self._grid  # once: another thread may put another one there
+        if look is not None and before is not None and before.look is look:  # of a product that is not aligned
+            return before
         height, width = image.shape[:2]
-        grid = grid_of(self.info, height, width, look)
+        grid = grid_of(self.info, height, width, look, tile_size)
         self._grid = grid if isinstance(grid, FittedGrid) else None
         return grid
 
@@ -83,12 +84,18 @@ class Looking:
             self.scale.apply(heatmap, look)
 
 
-def grid_of(info: BundleInfo, height: int, width: int, look: Look | None = None) -> TileGrid:
-    """How an image of `height` x `width` px, shrunk already where the bundle says so, is tiled where `look` says."""
+def grid_of(
+    info: BundleInfo, height: int, width: int, look: Look | None = None, tile_size: int | None = None
+) -> TileGrid:
+    """How an image of `height` x `width` px, shrunk already where the bundle says so, is tiled where `look` says.
+
+    Tiles are of the bundle's size unless given.
+    """
     tile, stride = info.tile, info.network.stride
+    size = tile_size or tile.size
     if look is None:
-        return TileGrid(height, width, tile.size, tile.overlap, multiple=stride, border=tile.border)
-    return FittedGrid(height, width, tile.size, tile.overlap, multiple=stride, border=tile.border, look=look)
+        return TileGrid(height, width, size, tile.overlap, multiple=stride, border=tile.border)
+    return FittedGrid(height, width, size, tile.overlap, multiple=stride, border=tile.border, look=look)
 
 
 def _read_map(bundle: Bundle) -> LookMap:

@@ -2,9 +2,9 @@
 
 image -> grid tiles -> score tiles -> stitch -> heatmap -> regions -> verdict
 
-In three steps, so that a folder can work on three images at once: `prepare` (align) and `judge` (regions, verdict) need
-no scorer and may run in other threads, while `score` keeps the scorer busy; within it, one batch is cut and one is
-stitched while another is scored.
+In three steps, so that a folder can work on several images at once: `prepare` (align) and `judge` (regions, verdict)
+need no scorer and may run in other threads, while `score` keeps a lane busy, of which a GPU has two; within it, one
+batch is cut and one is stitched while another is scored.
 """
 
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ from flawmap.export.bundle import Bundle
 from flawmap.inspect.alignment import Aligner
 from flawmap.inspect.border_zones import lower_border
 from flawmap.inspect.defects import DefectScan
+from flawmap.inspect.lanes import Lanes
 from flawmap.inspect.looking import Looking
 from flawmap.inspect.records import Verdict
 from flawmap.inspect.rules.findings import Findings
 from flawmap.inspect.rules.judge import Judge
 from flawmap.inspect.scorers import Scorer
 from flawmap.inspect.thresholds import Thresholds
-from flawmap.inspect.tile_loop import Stopwatch, TiledImage, TileLoop
+from flawmap.inspect.tile_loop import Stopwatch, TiledImage
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe
@@ -95,20 +96,22 @@ class Scored:
     reconstruction: Image
     pose: Pose | None
     look: Look | None  # [H, W], where the other two mean something; None: everywhere
+    tile_size: int  # px, of the tiles that it was scored in
     milliseconds: dict[str, float]
 
 
 class Pipeline:
-    """Inspects images of any size. `score` runs in one thread at a time; `prepare` and `judge` in any."""
+    """Inspects images of any size. Any number of threads may use it; those that `score` take turns at the lanes."""
 
-    def __init__(self, bundle: Bundle, scorer: Scorer, thresholds: Thresholds | None = None) -> None:
-        """`thresholds` may be left out where only heatmaps are wanted, as calibration does."""
+    def __init__(self, bundle: Bundle, scorer: Scorer | Lanes, thresholds: Thresholds | None = None) -> None:
+        """`scorer`: one, or lanes of them. `thresholds` may be left out where only heatmaps are wanted, as calibration
+        does.
+        """
         self.info = bundle.info
-        self.scorer = scorer
+        self.lanes = scorer if isinstance(scorer, Lanes) else Lanes([scorer])
         self.thresholds = thresholds
         self.aligner = Aligner(bundle) if bundle.info.alignment else None
         self.looking = Looking(bundle, thresholds)
-        self.tiles = TileLoop(scorer)
 
     @property
     def needs_whole(self) -> str:
@@ -169,14 +172,14 @@ class Pipeline:
         """The heatmap and the reconstruction; `recycle` as in `inspect`. ValueError for a score that is not finite."""
         watch = Stopwatch(prepared.milliseconds)
         if prepared.image.shape[:2] == prepared.shape:
-            heatmap, reconstruction = self._tiled(prepared, recycle, watch)
+            heatmap, reconstruction, tile_size = self._tiled(prepared, recycle, watch)
         else:
-            small = self._tiled(prepared, None, watch)
+            *small, tile_size = self._tiled(prepared, None, watch)
             with watch("enlarge"):  # boxes are in px of the image that came
                 heatmap = enlarge(small[0], prepared.shape, recycle.heatmap if recycle else None)
                 reconstruction = enlarge(small[1], prepared.shape, recycle.reconstruction if recycle else None)
         look = prepared.look if prepared.look is None else resized(prepared.look, prepared.shape)
-        return Scored(heatmap, reconstruction, prepared.pose, look, watch.milliseconds)
+        return Scored(heatmap, reconstruction, prepared.pose, look, tile_size, watch.milliseconds)
 
     def judge(self, scored: Scored, image: Image, stated: PixelSize | None = None) -> Inspection:
         """Regions and verdict; the arrays of `scored` go over to the inspection, the border of its heatmap lowered.
@@ -220,15 +223,27 @@ class Pipeline:
             look=look,
         )
 
+    def tile_size(self, prepared: Prepared) -> int:
+        """Of the tiles that an image is cut into: fitted to its size on a GPU, unless not all of it counts."""
+        room = self.lanes.room
+        if room is None or prepared.look is not None:
+            return self.info.tile.size
+        height, width = prepared.image.shape[:2]
+        return room.tile_size(height, width)
+
     def _tiled(
         self, prepared: Prepared, recycle: Inspection | Scored | None, watch: Stopwatch
-    ) -> tuple[Heatmap, Image]:
-        grid = self.looking.grid(prepared.image, prepared.look)
-        heatmap_of, reconstruction_of = self._stitchers(grid, prepared, recycle)
+    ) -> tuple[Heatmap, Image, int]:
+        """(heatmap, reconstruction, tile size)"""
         pixels = np.ascontiguousarray(prepared.image)
         context = None if prepared.context is None else np.ascontiguousarray(prepared.context)
-        self.tiles.run(TiledImage(grid, pixels, context, heatmap_of, reconstruction_of, watch))
-        return heatmap_of.result(), reconstruction_of.result()
+
+        def tiled() -> TiledImage:
+            grid = self.looking.grid(prepared.image, prepared.look, self.tile_size(prepared))
+            return TiledImage(grid, pixels, context, *self._stitchers(grid, prepared, recycle), watch)
+
+        done = self.lanes.run(tiled)
+        return done.heatmap.result(), done.reconstruction.result(), done.grid.tile_size
 
     def _stitchers(
         self, grid: TileGrid, prepared: Prepared, recycle: Inspection | Scored | None

@@ -113,6 +113,7 @@ class ImageRecord(BaseModel):
     error: str = ""
     overlay: str | None = None  # the whole picture with its regions, relative to the run folder
     source: SourceFile
+    tile_size: int | None = None  # px, of the tiles that it was scored in
     bands: int | None = None  # rows of a picture too large to be held as a whole, inspected in so many bands
     alignment: AlignmentRecord | None = None
     pixel_size: PixelSizeRecord | None = None  # where it is known
@@ -180,6 +181,7 @@ class RunInfo(BaseModel):
     thresholds: dict[str, float]  # grow, candidate, review, ng: scores; severity_review, severity_ng; none by a recipe
     counts: dict[str, int]  # by verdict, and `images`, `regions`, `dropped` by rules
     milliseconds_median: dict[str, float]  # by stage, over the inspected images
+    tile_sizes: dict[str, int] = {}  # px -> images that were scored in tiles of that size
     peak_memory_mib: float | None = None
     pixel_size: PixelSizeSetting | None = None  # as in the part description, and so the rules; by model in a recipe
     rules: Rules = Field(default_factory=Rules)

@@ -29,7 +29,15 @@ def inspect(
     fail_on_ng: Annotated[bool, typer.Option("--fail-on-ng", help="End with 1 if any image or part is NG.")] = False,
     heatmaps: Annotated[bool, typer.Option("--heatmaps", help="Write every heatmap as TIFF.")] = False,
     zoom: Annotated[bool, typer.Option(help="Show every image at full size in the report.")] = True,
-    workers: Annotated[int, typer.Option(help="Images read ahead in parallel.")] = 1,
+    workers: Annotated[
+        int | None, typer.Option(help="Images read ahead in parallel; 1 unless given, more on a GPU.")
+    ] = None,
+    lanes: Annotated[
+        int | None, typer.Option(help="Images scored side by side; 1 unless given, 2 on a GPU with memory for it.")
+    ] = None,
+    tile_size: Annotated[
+        int | None, typer.Option(help="Tiles of so many px; unless given the bundle's, on a GPU as large as fits.")
+    ] = None,
 ) -> None:
     """Inspects images and writes verdicts, regions and a report."""
     from flawmap.export.calibration_record import false_alarms_of
@@ -46,6 +54,8 @@ def inspect(
         heatmaps=heatmaps,
         zoom=zoom,
         workers=workers,
+        lanes=lanes,
+        tile_size=tile_size,
         progress=progress,
     )
     tell(run, output)

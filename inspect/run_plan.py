@@ -9,11 +9,12 @@ from typing import Any
 
 from flawmap.export.bundle import Bundle, read_bundle
 from flawmap.inspect.input_images import list_inputs
+from flawmap.inspect.lanes import Lanes, open_lanes
 from flawmap.inspect.machine import versions
 from flawmap.inspect.recipe.assignment import Assigned, assign
 from flawmap.inspect.recipe.recipe_file import Recipe, is_recipe, read_recipe
 from flawmap.inspect.records import ModelInfo, RecipeInfo, RunInfo
-from flawmap.inspect.scorers import Scorer, as_it_runs, open_scorer
+from flawmap.inspect.scorers import as_it_runs
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 
@@ -38,10 +39,15 @@ class PlannedModel:
 
 
 def plan_run(
-    paths: Sequence[Path], source: Path, run_dir: Path, false_alarms: float | None, device: str = "auto"
+    paths: Sequence[Path],
+    source: Path,
+    run_dir: Path,
+    false_alarms: float | None,
+    device: str = "auto",
+    tile_size: int | None = None,
 ) -> RunPlan:
-    """`source` is a bundle or a recipe; `false_alarms` (expected on a good image) goes before what either says;
-    on `device` a bundle may have a faster model, with a calibration of its own.
+    """`source` is a bundle or a recipe; `false_alarms` (expected on a good image) and `tile_size` go before what either
+    says; on `device` a bundle may have a faster model, with a calibration of its own.
 
     Raises UsageError: paths, recipe, or a bundle that is not sound or not calibrated.
     """
@@ -51,7 +57,7 @@ def plan_run(
         images = [Assigned(entry) for entry in entries]
     else:
         images, ignored = assign(recipe, entries)
-    models = _models(source, recipe, false_alarms, device)
+    models = _models(source, recipe, false_alarms, device, tile_size)
     return RunPlan(source, as_pictures(images, models), models, recipe, ignored)
 
 
@@ -61,15 +67,17 @@ def plan_watch(source: Path, false_alarms: float | None, device: str = "auto") -
     return RunPlan(source, [], _models(source, recipe, false_alarms, device), recipe, 0)
 
 
-def _models(source: Path, recipe: Recipe | None, false_alarms: float | None, device: str) -> list[PlannedModel]:
+def _models(
+    source: Path, recipe: Recipe | None, false_alarms: float | None, device: str, tile_size: int | None = None
+) -> list[PlannedModel]:
     if recipe is None:
-        return [_planned(source, false_alarms, device)]
+        return [_planned(source, false_alarms, device, tile_size)]
     models = []
     for number, entry in enumerate(recipe.models):
         own = recipe.false_alarms_of(number)
         try:
             allowed = own if false_alarms is None else false_alarms
-            models.append(_planned(source.parent / entry.bundle, allowed, device))
+            models.append(_planned(source.parent / entry.bundle, allowed, device, tile_size))
         except UsageError as error:
             raise UsageError(f"`--model` (={source}): camera `{entry.camera}`: {error}") from None
     return models
@@ -87,8 +95,8 @@ def as_pictures(images: Iterable[Assigned], models: Sequence[PlannedModel]) -> l
     return found
 
 
-def _planned(bundle_dir: Path, false_alarms: float | None, device: str) -> PlannedModel:
-    bundle = as_it_runs(read_bundle(bundle_dir), device)
+def _planned(bundle_dir: Path, false_alarms: float | None, device: str, tile_size: int | None) -> PlannedModel:
+    bundle = as_it_runs(read_bundle(bundle_dir), device, tile_size)
     calibration = bundle.info.calibration
     if calibration is None:
         raise UsageError(f"`bundle` (={bundle.folder}) is not calibrated: run `flawmap calibrate` on good images first")
@@ -97,19 +105,19 @@ def _planned(bundle_dir: Path, false_alarms: float | None, device: str) -> Plann
     )
 
 
-def open_scorers(plan: RunPlan, device: str) -> list[Scorer]:
-    """One for each of `plan.models`, ready; models that share a bundle share it. DeviceError, UsageError."""
-    opened: dict[Path, Scorer] = {}
+def open_models(plan: RunPlan, device: str, lanes: int | None = None, *, fitted: bool = True) -> list[Lanes]:
+    """The lanes of each of `plan.models`, as `open_lanes` has them; models that share a bundle share them."""
+    opened: dict[Path, Lanes] = {}
     for model in plan.models:
         folder = model.bundle.folder.resolve()
         if folder not in opened:
-            opened[folder] = open_scorer(model.bundle, device)
+            opened[folder] = open_lanes(model.bundle, device, lanes, fitted=fitted)
     return [opened[model.bundle.folder.resolve()] for model in plan.models]
 
 
-def describe(plan: RunPlan, scorers: Sequence[Scorer], settings: dict[str, Any]) -> RunInfo:
+def describe(plan: RunPlan, models: Sequence[Lanes], settings: dict[str, Any]) -> RunInfo:
     """run.json as it stands while the run goes on; `settings` but for the false alarms and the recipe."""
-    infos = [_describe_model(plan, number, scorer) for number, scorer in enumerate(scorers)]
+    infos = [_describe_model(plan, number, lanes) for number, lanes in enumerate(models)]
     run = RunInfo(
         state="running",
         started=now(),
@@ -128,7 +136,7 @@ def describe(plan: RunPlan, scorers: Sequence[Scorer], settings: dict[str, Any])
             "bundle_sha256": hashlib.sha256(digests.encode()).hexdigest(),
             "product": plan.source.stem,
             "device": ", ".join(dict.fromkeys(info.device for info in infos)),
-            "device_note": "; ".join(dict.fromkeys(info.device_note for info in infos if info.device_note)),
+            "device_note": device_note(models),
             "calibration_note": "; ".join(
                 f"camera {info.camera}: {info.calibration_note}" for info in infos if info.calibration_note
             ),
@@ -140,15 +148,15 @@ def describe(plan: RunPlan, scorers: Sequence[Scorer], settings: dict[str, Any])
     )
 
 
-def _describe_model(plan: RunPlan, number: int, scorer: Scorer) -> ModelInfo:
+def _describe_model(plan: RunPlan, number: int, lanes: Lanes) -> ModelInfo:
     bundle, thresholds = plan.models[number].bundle, plan.models[number].thresholds
     return ModelInfo(
         camera="" if plan.recipe is None else plan.recipe.models[number].camera,
         bundle=str(bundle.folder.resolve()),
         bundle_sha256=bundle.digest,
         product=bundle.info.product,
-        device=scorer.device,
-        device_note=scorer.device_note,
+        device=lanes.device,
+        device_note=lanes.device_note,
         calibration_note="; ".join(
             filter(None, (bundle.info.counted_note, thresholds.calibration.few_images_note(thresholds.false_alarms)))
         ),
@@ -158,6 +166,11 @@ def _describe_model(plan: RunPlan, number: int, scorer: Scorer) -> ModelInfo:
         pixel_size=bundle.info.part.pixel_size,
         rules=bundle.info.part.rules,
     )
+
+
+def device_note(models: Sequence[Lanes]) -> str:
+    """What is to be said of the device they run on, each note once; empty for nothing."""
+    return "; ".join(dict.fromkeys(lanes.device_note for lanes in models if lanes.device_note))
 
 
 def with_unfinished(run: RunInfo, images: Iterable[Assigned]) -> RunInfo:

@@ -1,7 +1,6 @@
 """The bundle's network on ONNX Runtime or OpenVINO: tiles in, score and reconstruction out, in one batch shape."""
 
 import os
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,18 @@ from numpy.typing import NDArray
 from flawmap.export.bundle import Bundle
 from flawmap.inspect import device as devices
 from flawmap.inspect.bound_session import BoundSession
+from flawmap.inspect.cuda_runtime import free_memory
 from flawmap.inspect.openvino_session import OpenVinoSession
 from flawmap.inspect.self_test import self_test
+from flawmap.inspect.tensorrt_engine import engine_options
 from flawmap.tiling.errors import DeviceError, UsageError
 
 Image = NDArray[Any]
 
 BATCH_SIZES = {"cpu": 1, "openvino": 1, "cuda": 8, "tensorrt": 8}  # one tile fills a CPU; a GPU needs several
+CARDS = ("cuda", "tensorrt")
+PROBE_SIZE = 1024  # px, of the tile that shows how much of a GPU's memory a pixel takes
+BYTES_A_PIXEL = 64  # at least: input, score, reconstruction and a few layers of the smallest network
 
 
 class TileScorer:
@@ -26,8 +30,8 @@ class TileScorer:
 
     `device` is what really runs ("cpu", "cuda", "openvino", "tensorrt", and the precision of a faster model: "openvino
     int8"); `device_note` says why `auto` left a GPU out. `golden_scores`: what it made of the bundle's golden tiles.
-    `batch_size` tiles of [tile_size, tile_size] or [tile_size, tile_size, 3] go in at a time: other shapes would make a
-    GPU tune its kernels again.
+    `batch_size` tiles of [tile_size, tile_size] or [tile_size, tile_size, 3] go in at a time; `on_gpu` other shapes
+    may, by `bind`, though each makes it tune its kernels anew. `fixed_batch`: the only one the model takes, or None.
     """
 
     def __init__(
@@ -38,8 +42,10 @@ class TileScorer:
         threads: int | None = None,
         *,
         arena: bool = True,
+        any_shape: bool = False,
     ) -> None:
         """`threads`: for one operator, by default one a core. `arena`: keep working memory between batches.
+        `any_shape`: take batches and tiles of other sizes on a processor, too.
 
         Raises DeviceError if `device` is not here, UsageError if the model cannot be loaded, takes another batch size,
         or does not give the bundle's golden scores on this machine.
@@ -54,10 +60,11 @@ class TileScorer:
             bf16 = faster is not None and faster.precision.endswith("bf16")
             self._session: Any = OpenVinoSession(bundle.model_path, bf16=bf16, threads=threads)
         else:
-            options = _session_options(threads, arena)
-            tf32 = faster is not None and faster.precision == "tf32"
-            self.device, self.device_note, self._session = _open_session(bundle.model_path, device, options, tf32=tf32)
-        self.batch_size = _batch_size(self._session, batch_size, self.device)
+            self.device, self.device_note, self._session = _open_session(bundle, device, threads, arena)
+        self.on_gpu = self.device in CARDS
+        self._any_shape = any_shape
+        self.fixed_batch = _fixed_batch(self._session)
+        self.batch_size = _batch_size(self.fixed_batch, batch_size, self.device)
         info = bundle.info
         channels = () if info.image.channels == 1 else (info.image.channels,)
         self.batch_shape = (self.batch_size, info.tile.size, info.tile.size, *channels)
@@ -65,11 +72,10 @@ class TileScorer:
         # Of an aligned product: what the reference shows at each tile's place.
         self.context_shape = (*self.batch_shape[:3], info.image.channels + 1) if info.alignment else None
         self.golden_scores = self_test(bundle, lambda *inputs: self._run(*inputs)[0], self.batch_size, self.device)
-        # On a GPU two sets of buffers take turns, so that one answer is read while the next is made.
-        self._bound = cycle([self._bind(), self._bind()]) if self.device in ("cuda", "tensorrt") else None
-        # Warm-up: the first image must not pay for allocation.
-        context = None if self.context_shape is None else np.zeros(self.context_shape, self.dtype)
-        self.score(np.zeros(self.batch_shape, self.dtype), context)
+        # Warm-up: the first image must not pay for allocation. A GPU does not know its shape yet.
+        if not self.on_gpu:
+            context = None if self.context_shape is None else np.zeros(self.context_shape, self.dtype)
+            self.score(np.zeros(self.batch_shape, self.dtype), context)
         if faster is not None:
             self.device += f" {faster.precision}"
 
@@ -78,9 +84,11 @@ class TileScorer:
 
         `tiles`: `batch_shape`, `dtype`; `context`: `context_shape`, `dtype`, of an aligned product; a last batch that
         is not full carries anything in the rest. Returns the score
-        (float32 [N, t, t], higher is more likely a defect) and the reconstruction (shape and dtype of `tiles`); on a
-        GPU the call after the next one writes over them.
+        (float32 [N, t, t], higher is more likely a defect) and the reconstruction (shape and dtype of `tiles`). On a
+        GPU `bind` spares copies that this makes.
         """
+        if self._any_shape and tiles.dtype == self.dtype:
+            return self._run(tiles, context)
         if tiles.shape != self.batch_shape or tiles.dtype != self.dtype:
             raise ValueError(
                 f"`tiles` (={tiles.dtype} {list(tiles.shape)}) must be {self.dtype} {list(self.batch_shape)}"
@@ -89,19 +97,26 @@ class TileScorer:
             raise ValueError(
                 f"`context` must be {self.context_shape}, not {None if context is None else context.shape}"
             )
-        if self._bound is None:
-            return self._run(tiles, context)
-        bound = next(self._bound)
-        bound.run({"tiles": tiles} if context is None else {"tiles": tiles, "context": context})
-        return bound.outputs["score"], bound.outputs["reconstruction"]
+        return self._run(tiles, context)
 
-    def _bind(self) -> BoundSession:
-        inputs = {"tiles": (self.batch_shape, self.dtype)}
+    def bind(self, batch: int, tile_size: int) -> BoundSession:
+        """Buffers for `batch` tiles of `tile_size` px: `tiles`, and of an aligned product `context`."""
+        size = batch, tile_size, tile_size
+        tiles = (*size, *self.batch_shape[3:]), self.dtype
+        inputs = {"tiles": tiles}
         if self.context_shape is not None:
-            inputs["context"] = (self.context_shape, self.dtype)
-        score = (self.batch_shape[:3], np.dtype(np.float32))
-        outputs = {"score": score, "reconstruction": (self.batch_shape, self.dtype)}
-        return BoundSession(self._session, inputs, outputs, on_gpu=True)
+            inputs["context"] = (*size, *self.context_shape[3:]), self.dtype
+        outputs = {"score": (size, np.dtype(np.float32)), "reconstruction": tiles}
+        return BoundSession(self._session, inputs, outputs, on_gpu=self.on_gpu)
+
+    def bytes_a_pixel(self) -> float:
+        """Of the GPU's memory, that scoring takes for each pixel of a batch: measured on one, which stays allocated."""
+        before = free_memory()
+        batch = self.fixed_batch or 1
+        self.bind(batch, PROBE_SIZE).run()
+        after = free_memory()
+        taken = 0 if before is None or after is None else before - after
+        return max(BYTES_A_PIXEL, taken / (batch * PROBE_SIZE**2))
 
     def _run(self, tiles: Image, context: Image | None = None) -> tuple[NDArray[np.float32], Image]:
         inputs = {"tiles": tiles} if context is None else {"tiles": tiles, "context": context}
@@ -124,16 +139,19 @@ def _session_options(threads: int | None, arena: bool) -> onnxruntime.SessionOpt
 
 
 def _open_session(
-    model: Path, device: str, options: onnxruntime.SessionOptions, *, tf32: bool
+    bundle: Bundle, device: str, threads: int | None, arena: bool
 ) -> tuple[str, str, onnxruntime.InferenceSession]:
     """(device really used, why `auto` left a GPU out, session)."""
+    options = _session_options(threads, arena)
+    # Beside a GPU the processor has other work than to wait for it in as many threads as there are cores.
+    on_card = _session_options(threads or 1, arena)
     if device != "auto":
-        session = _session(model, device, options, tf32=tf32)
+        session = _session(bundle, device, on_card if device in CARDS else options)
         devices.check_device(session, device)
         return device, "", session
     note = ""
     if "cuda" in devices.available_devices():
-        session = _session(model, "cuda", options)
+        session = _session(bundle, "cuda", on_card)
         try:
             devices.check_device(session, "cuda")
             return "cuda", "", session
@@ -144,17 +162,20 @@ def _open_session(
             f"inspecting on the CPU: there is an NVIDIA driver, but {devices.installed_onnxruntime()} has no CUDA; "
             "`pip uninstall onnxruntime` and `pip install 'flawmap[gpu]'` would use it"
         )
-    return "cpu", note, _session(model, "cpu", options)
+    return "cpu", note, _session(bundle, "cpu", options)
 
 
-def _session(
-    model: Path, device: str, options: onnxruntime.SessionOptions, *, tf32: bool = False
-) -> onnxruntime.InferenceSession:
-    providers = devices.providers_for(device, tf32=tf32)
+def _session(bundle: Bundle, device: str, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    model = bundle.model_path
+    providers = devices.providers_for(
+        device,
+        tf32=bundle.running is not None and bundle.running.precision == "tf32",
+        tensorrt=engine_options(bundle) if device == "tensorrt" and device in devices.available_devices() else None,
+    )
     try:
         return onnxruntime.InferenceSession(str(model), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions have no common base but this one
-        if device in ("cuda", "tensorrt") and "CUDA" in str(error):
+        if device in CARDS and "CUDA" in str(error):
             raise DeviceError(f"`--device` (={device}) is not available here: {_first_line(error)}") from error
         raise UsageError(f"{model} cannot be loaded: {_first_line(error)}") from error
 
@@ -163,11 +184,14 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _batch_size(session: onnxruntime.InferenceSession | OpenVinoSession, asked: int | None, device: str) -> int:
-    """The one batch size of this session; a model exported with a fixed one decides."""
+def _fixed_batch(session: onnxruntime.InferenceSession | OpenVinoSession) -> int | None:
+    """The only batch size of a model that was exported with one."""
     fixed = session.fixed_batch if isinstance(session, OpenVinoSession) else session.get_inputs()[0].shape[0]
-    if not isinstance(fixed, int):
-        fixed = None
+    return fixed if isinstance(fixed, int) else None
+
+
+def _batch_size(fixed: int | None, asked: int | None, device: str) -> int:
+    """Of tiles, unless something else decides; a model exported with a fixed one does."""
     if asked is not None and asked < 1:
         raise UsageError(f"`batch_size` (={asked}) must be at least 1")
     if fixed and asked and fixed != asked:

@@ -1,5 +1,6 @@
 """The right scorer for a bundle."""
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +10,8 @@ from flawmap.export.bundle import Bundle
 from flawmap.inspect import device as devices
 from flawmap.inspect.classical_scorer import ClassicalScorer
 from flawmap.inspect.runtime import TileScorer
+from flawmap.tiling.errors import UsageError
+from flawmap.tiling.grid import TileGrid
 
 
 class Scorer(Protocol):
@@ -30,11 +33,14 @@ class Scorer(Protocol):
         ...
 
 
-def as_it_runs(bundle: Bundle, device: str) -> Bundle:
+def as_it_runs(bundle: Bundle, device: str, tile_size: int | None = None) -> Bundle:
     """`bundle` with the faster model that runs on `device`, and its calibration, where the bundle has one.
 
-    `auto` is a GPU that starts, before a faster model on the processor, before the bundle's own.
+    `auto` is a GPU that starts, before a faster model on the processor, before the bundle's own. `tile_size` takes the
+    place of the bundle's; UsageError where the network cannot have such tiles.
     """
+    if tile_size is not None:
+        bundle = _tiled_otherwise(bundle, tile_size)
     if device != "auto":
         return bundle.on(device)
     if not bundle.info.faster or bundle.is_classical:
@@ -42,6 +48,21 @@ def as_it_runs(bundle: Bundle, device: str) -> Bundle:
     return bundle.on("cuda" if devices.starts("cuda") else "openvino" if devices.starts("openvino") else "cpu")
 
 
-def open_scorer(bundle: Bundle, device: str) -> Scorer:
-    """The scorer of `bundle`, `as_it_runs` on `device`; DeviceError or UsageError where it cannot be had."""
-    return ClassicalScorer(bundle, device) if bundle.is_classical else TileScorer(bundle, device)
+def _tiled_otherwise(bundle: Bundle, tile_size: int) -> Bundle:
+    tile, stride = bundle.info.tile, bundle.info.network.stride
+    try:
+        TileGrid(1, 1, tile_size, tile.overlap, multiple=stride, border=tile.border)
+    except UsageError as error:
+        raise UsageError(f"`--tile-size` (={tile_size}): {error}") from None
+    tile = tile.model_copy(update={"size": tile_size})
+    return replace(bundle, info=bundle.info.model_copy(update={"tile": tile}))
+
+
+def open_scorer(bundle: Bundle, device: str, *, any_shape: bool = False) -> Scorer:
+    """The scorer of `bundle`, `as_it_runs` on `device`; DeviceError or UsageError where it cannot be had.
+
+    `any_shape`: see `TileScorer`.
+    """
+    if bundle.is_classical:
+        return ClassicalScorer(bundle, device)
+    return TileScorer(bundle, device, any_shape=any_shape)

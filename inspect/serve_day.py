@@ -14,13 +14,13 @@ from typing import Any
 
 from flawmap.inspect.folder import conclude, recorded
 from flawmap.inspect.input_images import InputImage, file_name
+from flawmap.inspect.lanes import Lanes
 from flawmap.inspect.record_files import record_path, write_run_info
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_folder import check_continues, make_run_folder, remove_leftovers, writing
 from flawmap.inspect.run_layout import RECEIVED
 from flawmap.inspect.run_lock import locked
 from flawmap.inspect.run_plan import RunPlan, describe
-from flawmap.inspect.scorers import Scorer
 from flawmap.inspect.service.inspection_queue import Job
 from flawmap.tiling.errors import FlawmapError, InspectionStoppedError, UsageError
 from flawmap.tiling.pages import file_of, page_path, split_page
@@ -35,12 +35,12 @@ class DayRuns:
         self,
         runs_dir: Path,
         plan: RunPlan,
-        scorer: Scorer,
+        lanes: Lanes,
         settings: dict[str, Any],
         say: Callable[[str], None],
         today: Callable[[], date],
     ) -> None:
-        self._runs_dir, self._plan, self._scorer, self._settings = runs_dir, plan, scorer, settings
+        self._runs_dir, self._plan, self._lanes, self._settings = runs_dir, plan, lanes, settings
         self._say, self._today = say, today
         self._day: date | None = None
         self._open = ExitStack()
@@ -90,7 +90,7 @@ class DayRuns:
         for number in range(1, MOST_OF_A_DAY + 1):
             run_dir = self._runs_dir / f"service-{today:%Y%m%d}{'' if number == 1 else f'-{number}'}"
             settings = self._settings | {"paths": [str((run_dir / RECEIVED).resolve())]}
-            run = describe(self._plan, [self._scorer], settings)
+            run = describe(self._plan, [self._lanes], settings)
             with ExitStack() as stack:
                 try:
                     make_run_folder(run_dir)

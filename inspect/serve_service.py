@@ -15,7 +15,7 @@ from flawmap.inspect.recipe.recipe_file import is_recipe
 from flawmap.inspect.review.mark_store import MarkStore, MarksUnreachableError, open_marks
 from flawmap.inspect.review_app import review_router
 from flawmap.inspect.run_lock import locked
-from flawmap.inspect.run_plan import open_scorers, plan_watch
+from flawmap.inspect.run_plan import open_models, plan_watch
 from flawmap.inspect.serve_app import create_app
 from flawmap.inspect.serve_day import DayRuns
 from flawmap.inspect.serve_inspection import InspectionWorker, WorkerSettings, disk_fault
@@ -49,25 +49,25 @@ def service(
     with ExitStack() as stack:
         incoming = stack.enter_context(incoming_folder(runs_dir))
         marks = stack.enter_context(closing(open_marks(runs_dir, settings.database)))
-        (scorer,) = open_scorers(plan, settings.device)
-        for note in filter(None, (scorer.device_note,)):
+        (lanes,) = open_models(plan, settings.device)
+        for note in filter(None, (lanes.device_note,)):
             log.warning(note)
         queue, limit = InspectionQueue(settings.queue), settings.upload_limit_mb * 10**6
         figures = Figures(
             queue,
             product=planned.bundle.info.product,
             bundle_sha256=planned.bundle.digest,
-            device=scorer.device,
+            device=lanes.device,
             version=version("flawmap"),
         )
         kept = {
             "device": settings.device, "false_alarms": settings.false_alarms, "heatmaps": False,
             "zoom": settings.zoom, "workers": 1,
         }  # fmt: skip
-        runs = DayRuns(runs_dir, plan, scorer, kept, log.warning, today)
+        runs = DayRuns(runs_dir, plan, lanes, kept, log.warning, today)
         worker = stack.enter_context(
             InspectionWorker(
-                Pipeline(planned.bundle, scorer, planned.thresholds),
+                Pipeline(planned.bundle, lanes, planned.thresholds),
                 runs,
                 queue,
                 figures,

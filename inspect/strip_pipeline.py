@@ -138,14 +138,17 @@ class StripPipeline:
                 padded = ahead.result()
                 if number + 1 < len(grid_bands):
                     ahead = pool.submit(read, grid_bands[number + 1])
-                heatmap_of = Stitcher(band, heatmap[: band.height])
-                reconstruction_of = Stitcher(
-                    band, reconstruction[: band.height], dtype=rows.dtype, channels=channels[0] if channels else None
-                )
-                self._pipeline.tiles.run(TiledImage(band, padded, None, heatmap_of, reconstruction_of, watch))
+
+                def tiled(band: GridBand = band, padded: Image = padded) -> TiledImage:
+                    heatmap_of = Stitcher(band, heatmap[: band.height])
+                    expected = reconstruction[: band.height]
+                    reconstruction_of = Stitcher(band, expected, dtype=rows.dtype, channels=(*channels, None)[0])
+                    return TiledImage(band, padded, None, heatmap_of, reconstruction_of, watch)
+
+                done = self._pipeline.lanes.run(tiled)
                 first, border = band.y0 + band.grid.border - band.padded_y0, band.grid.border
                 shown = np.ascontiguousarray(padded[first : first + band.height, border : border + rows.width])
-                yield Band(band.y0, band.y1, shown, heatmap_of.result(), reconstruction_of.result())
+                yield Band(band.y0, band.y1, shown, done.heatmap.result(), done.reconstruction.result())
 
     def inspect(self, rows: Rows, files: StripFiles | StripArrays, stated: PixelSize | None = None) -> Outcome:
         """Everything the product says about `rows`; the arrays go into `files`, the border of the heatmap lowered.

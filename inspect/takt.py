@@ -79,11 +79,10 @@ def measure(bundle_dir: Path, image: str, *, device: str = "auto", progress: Sho
     }
     seconds = milliseconds.pop("total") / 1e3
     shape = counted[0].height, counted[0].width
+    scored = shrunk_size(shape, bundle.info.image.longest_side)
     return Takt(
         shape=shape,
-        grid=grid_of(
-            bundle.info, *shrunk_size(shape, bundle.info.image.longest_side), Looking(bundle, None).drawn(shape)
-        ),
+        grid=grid_of(bundle.info, *scored, Looking(bundle, None).drawn(shape), counted[-1].tile_size),
         device=run.device,
         device_note=run.device_note,
         milliseconds=milliseconds,

@@ -2,6 +2,8 @@
 
 scorer   | score 0 | score 1         | score 2         | ...
 beside   | cut 1   | stitch 0, cut 2 | stitch 1, cut 3 | ...
+
+On a GPU tiles are cut into page-locked memory, from which they go over the bus, and stitched from such memory.
 """
 
 import time
@@ -14,13 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.inspect.runtime import TileScorer
 from flawmap.inspect.scorers import Scorer
+from flawmap.inspect.tile_room import CardFullError, TileRoom
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.stitch import Stitcher
 from flawmap.tiling.strips.grid_band import GridBand
 
 Image = NDArray[Any]
 Results = tuple[NDArray[np.float32], Image]  # what a scorer returns
+
+KEPT_SHAPES = 2  # buffers of the last so many shapes of a batch are kept
+# What ONNX Runtime, CUDA, cuDNN and the C++ library say when memory is gone.
+OUT_OF_MEMORY = ("failed to allocate memory", "out of memory", "alloc_failed", "bad_alloc", "bad allocation")
 
 
 class Stopwatch:
@@ -37,12 +45,26 @@ class Stopwatch:
 
 
 class Buffers:
-    """One batch on its way to the scorer."""
+    """One batch on its way through the network: `tiles` and `context` are to be filled, and scored then."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        self.tiles = np.zeros(scorer.batch_shape, scorer.dtype)
-        shape = scorer.context_shape
-        self.context = None if shape is None else np.zeros(shape, scorer.dtype)
+    def __init__(self, scorer: Scorer, batch: int, tile_size: int) -> None:
+        self._scorer = scorer
+        self._bound = scorer.bind(batch, tile_size) if isinstance(scorer, TileScorer) and scorer.on_gpu else None
+        self.context: Image | None = None
+        if self._bound is not None:
+            self.tiles, self.context = self._bound.inputs["tiles"], self._bound.inputs.get("context")
+            return
+        size = batch, tile_size, tile_size
+        self.tiles = np.zeros((*size, *scorer.batch_shape[3:]), scorer.dtype)
+        if scorer.context_shape is not None:
+            self.context = np.zeros((*size, *scorer.context_shape[3:]), scorer.dtype)
+
+    def score(self) -> Results:
+        """Score and reconstruction of `tiles`; on a GPU the next call writes over them."""
+        if self._bound is None:
+            return self._scorer.score(self.tiles, self.context)
+        self._bound.run()
+        return self._bound.outputs["score"], self._bound.outputs["reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -70,25 +92,49 @@ class TiledImage:
 
 
 class TileLoop:
-    """Runs one image at a time; its two buffers serve every batch of every image."""
+    """Runs one image at a time; the same two buffers serve every batch of every image that is tiled alike."""
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, room: TileRoom | None = None) -> None:
+        """`room`: decides how many tiles a batch has, the scorer where there is none."""
         self._scorer = scorer
-        self._buffers = Buffers(scorer), Buffers(scorer)
+        self._room = room
+        self._buffers: dict[tuple[int, int], list[Buffers]] = {}  # by batch and tile size; of those used last
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="flawmap-tiles")
 
     def run(self, image: TiledImage) -> None:
-        """Scores all tiles of `image`; ValueError for a score that is not finite."""
-        firsts = range(0, len(image.grid), len(self._buffers[0].tiles))
-        image.cut(0, self._buffers[0])
+        """Scores all tiles of `image`; ValueError for a score that is not finite.
+
+        CardFullError where a GPU has no memory for them: its room has been told, and a grid of smaller tiles may do.
+        """
+        tile_size, n_tiles = image.grid.tile_size, len(image.grid)
+        batch = self._scorer.batch_shape[0] if self._room is None else self._room.batch(tile_size, n_tiles)
+        try:
+            self._run(image, self._buffers_for(batch, tile_size, 2 if n_tiles > batch else 1))
+        except Exception as error:
+            if self._room is None or not out_of_memory(error):
+                raise
+            self._buffers.clear()
+            self._room.shrink(tile_size, batch)
+            raise CardFullError(f"the card has no memory for {batch} x {tile_size} x {tile_size} px at once") from None
+
+    def _buffers_for(self, batch: int, tile_size: int, count: int) -> list[Buffers]:
+        buffers = self._buffers.pop((batch, tile_size), [])
+        while len(self._buffers) >= KEPT_SHAPES:
+            del self._buffers[next(iter(self._buffers))]
+        buffers += [Buffers(self._scorer, batch, tile_size) for _ in range(len(buffers), count)]
+        self._buffers[batch, tile_size] = buffers
+        return buffers
+
+    def _run(self, image: TiledImage, buffers: list[Buffers]) -> None:
+        firsts = range(0, len(image.grid), len(buffers[0].tiles))
+        image.cut(0, buffers[0])
         done: tuple[int, Results] | None = None
         for number, first in enumerate(firsts):
             following = firsts[number + 1] if number + 1 < len(firsts) else None
-            moved = self._beside.submit(self._move, image, done, following, self._buffers[(number + 1) % 2])
+            moved = self._beside.submit(self._move, image, done, following, buffers[(number + 1) % len(buffers)])
             try:
                 with image.watch("score"):
-                    buffers = self._buffers[number % 2]
-                    results = self._scorer.score(buffers.tiles, buffers.context)
+                    results = buffers[number % len(buffers)].score()
             finally:
                 moved.result()  # after an error, too: the next image needs these buffers
             done = first, results
@@ -101,3 +147,8 @@ class TileLoop:
             image.stitch(*done)
         if following is not None:
             image.cut(following, free)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether `error` says that memory could not be had: ONNX Runtime has no error of its own for it."""
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in OUT_OF_MEMORY)

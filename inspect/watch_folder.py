@@ -27,7 +27,7 @@ from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_folder import check_continues, make_run_folder, remove_leftovers, writing
 from flawmap.inspect.run_layout import PUBLISH
 from flawmap.inspect.run_lock import locked
-from flawmap.inspect.run_plan import describe, open_scorers, plan_watch
+from flawmap.inspect.run_plan import describe, open_models, plan_watch
 from flawmap.inspect.watch_loop import Watch, WatchSettings
 from flawmap.tiling.errors import UsageError
 
@@ -67,10 +67,10 @@ def watch_folder(
         raise UsageError(f"`-o` (={run_dir}) must not be `FOLDER` (={folder}), nor hold it")
     make_run_folder(run_dir)
     with locked(run_dir):
-        scorers = open_scorers(plan, device)
+        models = open_models(plan, device)
         run = describe(
             plan,
-            scorers,
+            models,
             {"paths": [str(folder.resolve())], "device": device, "false_alarms": false_alarms,
              "heatmaps": settings.heatmaps, "zoom": settings.zoom, "workers": settings.workers},
         )  # fmt: skip
@@ -79,7 +79,7 @@ def watch_folder(
             write_run_info(run_dir, run)
             remove_leftovers(run_dir)
             hand_over = HandOver(run_dir, publish=settings.mqtt is not None)
-        pipelines = [Pipeline(m.bundle, scorer, m.thresholds) for m, scorer in zip(plan.models, scorers, strict=True)]
+        pipelines = [Pipeline(m.bundle, lanes, m.thresholds) for m, lanes in zip(plan.models, models, strict=True)]
         book = PartBook(run_dir, run, hand_over, settings.part_timeout, say)
         publisher = Publisher(settings.mqtt, run_dir / PUBLISH, say) if settings.mqtt else None
         drift = LiveDrift(run_dir, plan, settings.drift_last, say)

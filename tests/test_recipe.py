@@ -23,7 +23,7 @@ from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.recipe.recipe_file import read_recipe
 from flawmap.inspect.record_files import read_run_info
 from flawmap.inspect.report.page import write_page
-from flawmap.inspect.run_plan import open_scorers, plan_run
+from flawmap.inspect.run_plan import open_models, plan_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import calibration, good_image, make_bundle
@@ -176,7 +176,7 @@ def test_a_bundle_named_twice_is_opened_once(station: Path, mixed: Path, tmp_pat
     models = [{"camera": name, "bundle": f"{folder}side.bundle"} for name, folder in (("side1", ""), ("side2", "./"))]
     recipe = write_recipe(station, models=[RECIPE["models"][0], *models])
     plan = plan_run([mixed], recipe, tmp_path / "run", None)
-    first, second, third = open_scorers(plan, "cpu")
+    first, second, third = open_models(plan, "cpu")
     assert second is third and first is not second
 
 

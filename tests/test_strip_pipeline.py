@@ -129,7 +129,7 @@ def test_what_does_not_fit_the_bundle_is_refused(pipelines: list[Pipeline], tmp_
         inspected(pipelines[0], tmp_path / "deep.tif", 5000)
     write_image(tmp_path / "strip.tif", good_image(300, 60))
     bundle = make_bundle(tmp_path / "shrinking", longest_side=100)
-    pipeline = Pipeline(bundle, pipelines[0].scorer, pipelines[0].thresholds)
+    pipeline = Pipeline(bundle, pipelines[0].lanes, pipelines[0].thresholds)
     refused = re.escape("60x300 px is too large to be held as a whole, which `image.longest_side` needs: train without")
     with pytest.raises(ImageError, match=refused):
         inspected(pipeline, tmp_path / "strip.tif", 5000)

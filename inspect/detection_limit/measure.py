@@ -30,12 +30,13 @@ from flawmap.inspect.detection_limit.judge import judge
 from flawmap.inspect.detection_limit.picture import write_picture
 from flawmap.inspect.detection_limit.sentence import headline, statement
 from flawmap.inspect.inspect_image import region_records
+from flawmap.inspect.lanes import open_lanes
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.progress import ShowProgress, Step, silent
 from flawmap.inspect.record_files import read_run_info
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import DETECTION_LIMIT
-from flawmap.inspect.scorers import as_it_runs, open_scorer
+from flawmap.inspect.scorers import as_it_runs
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import list_images, read_image
@@ -121,8 +122,8 @@ def measure_detection_limit(
     chosen = _good_images(dataset, images, bundle.info.image.pages)
     assert bundle.info.calibration is not None  # the run could not have been made without
     thresholds = Thresholds.of(bundle.info.calibration, float(run.settings["false_alarms"]))
-    scorer = open_scorer(bundle, device)
-    pipeline = Pipeline(bundle, scorer, thresholds)
+    lanes = open_lanes(bundle, device, 1)
+    pipeline = Pipeline(bundle, lanes, thresholds)
     outcome = Outcome()
     with progress("injecting defects", len(chosen) * design.per_image) as step:
         for path, planned in zip(chosen, design.plan(len(chosen)), strict=True):
@@ -132,7 +133,7 @@ def measure_detection_limit(
         name, reason = next(iter(outcome.images_not_inspected.items()))
         raise UsageError(f"no image of {dataset / 'test' / 'good'} could be inspected: {name}: {reason}")
     curves = curves_over_size(outcome.injections)
-    result = _result(run, scorer.device, design, outcome, curves)
+    result = _result(run, lanes.device, design, outcome, curves)
     _write(run_dir, result, outcome.injections, curves)
     return result
 
