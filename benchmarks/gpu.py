@@ -22,7 +22,8 @@ from typing import Any
 from benchmarks.gpu_folder import WAYS, Way, folder_rows, same_as_on_cpu, with_tf32, write_images
 from benchmarks.gpu_session import Bench, Setting, check_half, session_alone, stages, with_copies
 from benchmarks.measure import circumstances
-from flawmap.export.bundle import MODEL, seal
+from flawmap.export.bundle import MODEL
+from flawmap.export.bundle_seal import seal
 from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.tiling.whole_file import write_text
 

@@ -15,7 +15,8 @@ import numpy as np
 import tifffile
 
 from benchmarks.gpu_session import Bench, Row
-from flawmap.export.bundle import GOLDEN_SCORE, MODEL, FasterModel, read_bundle, seal, update_bundle
+from flawmap.export.bundle import GOLDEN_SCORE, MODEL, FasterModel, read_bundle, update_bundle
+from flawmap.export.bundle_seal import seal
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.record_files import read_record
 from flawmap.inspect.records import ImageRecord, RunInfo
