@@ -16,6 +16,7 @@ from flawmap.inspect.convert_command import convert
 from flawmap.inspect.demo_command import demo
 from flawmap.inspect.line_commands import drift, watch
 from flawmap.inspect.machine_commands import doctor, plan
+from flawmap.inspect.review_command import review
 from flawmap.inspect.run_commands import evaluate, inspect, report
 from flawmap.inspect.serve_command import serve
 from flawmap.tiling.errors import FlawmapError
@@ -98,3 +99,4 @@ COMMANDS = (
 )
 for command in COMMANDS:  # `flawmap --help` lists them in this order
     app.command()(command)
+app.add_typer(review, name="review")

@@ -16,8 +16,9 @@ from flawmap.inspect.record_files import json_text
 from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
 from flawmap.inspect.records import RegionRecord, Verdict
 from flawmap.inspect.shown_severity import shown_severity
+from flawmap.inspect.source_files import places_of
 from flawmap.tiling.errors import UsageError
-from flawmap.tiling.pages import PAGE
+from flawmap.tiling.pages import split_page
 from flawmap.tiling.whole_file import write_text
 
 VERSION = "5.5.0"  # of the format
@@ -106,11 +107,6 @@ def _shapes(region: RegionRecord, outlines: Outlines) -> list[dict[str, Any]]:
 def _picture(run: RecordedRun, file: LabelMeFile, folder: Path) -> str:
     """The image as inspected if it is still there, and otherwise by its name as if it lay beside the file."""
     image = file.image.record.image
-    page = PAGE.fullmatch(image)
-    if page:
-        image = page[1]
-    for given in map(Path, run.info.settings.get("paths", [])):
-        for place in (given / image, given, given.parent / image):
-            if place.is_file() and str(place).endswith(PurePosixPath(image).name):
-                return Path(os.path.relpath(place, (folder / file.path).parent.resolve())).as_posix()
-    return PurePosixPath(image).name
+    for place in places_of(run, image):
+        return Path(os.path.relpath(place, (folder / file.path).parent.resolve())).as_posix()
+    return split_page(Path(image))[0].name

@@ -33,12 +33,21 @@ class Outlines:
 
         ImageError where the heatmap is there and cannot be read.
         """
+        mask = self.pixels(region)
+        if mask is None:
+            return []
+        return [polygon + np.array([region.x_min, region.y_min]) for polygon in outer_edges(mask)]
+
+    def pixels(self, region: RegionRecord) -> NDArray[np.bool_] | None:
+        """Which pixels of its box belong to `region`, bool [height, width] of the box; None where that is not known.
+
+        ImageError as in `polygons`.
+        """
         box = region.y_min, region.x_min, region.y_max, region.x_max
         if not self._there or _size(region) > LARGEST_PX:
-            return []
+            return None
         with open_heatmap(self._heatmap, (self._record.height, self._record.width)) as file:
-            mask = self._mask(file.box(*box), region)
-        return [polygon + np.array([region.x_min, region.y_min]) for polygon in outer_edges(mask)]
+            return self._mask(file.box(*box), region)
 
     def _mask(self, scores: NDArray[np.float32], region: RegionRecord) -> NDArray[np.bool_]:
         """Which pixels of its box belong to a region: not those of another one that lies in a bay of it."""

@@ -44,7 +44,7 @@ function value(estimate, shown, of) {
 }
 
 function proposed(camera, proposal) {
-  const wish = `${camera ? `${camera}: ` : ""}To ${proposal.wish.startsWith("at most") ? `raise ${proposal.wish}` : proposal.wish}`;
+  const wish = `${camera ? `${camera}: ` : ""}To ${proposal.wish}`;
   if (proposal.false_alarms === null) return element("p", {}, `${wish}: `, element("span", { class: "unknown" }, proposal.note));
   const effect = [];
   if (proposal.recall) effect.push(`finds ${proposal.recall.count} of ${many(proposal.recall.of, "defect")}`);

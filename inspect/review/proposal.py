@@ -22,6 +22,8 @@ from flawmap.inspect.review.intervals import Estimate, rate, share
 from flawmap.inspect.review.reviewed_run import ReviewedImage, ReviewedRun
 from flawmap.inspect.thresholds import CANDIDATE_SEVERITY
 
+DEFAULT_RECALL = 1.0  # of the marked defects, to be kept
+DEFAULT_RATE = 0.1  # false alarms a good image, where a run does not say what it allowed
 DIGITS = 3  # of the false-alarm rate proposed
 
 
@@ -55,7 +57,9 @@ def propose(run: ReviewedRun, model: int | None, recall: float, false_alarms: fl
         _judged(
             f"find {100 * recall:.4g} % of the marked defects", line_of_recall, recall_note, kept, false, len(good)
         ),
-        _judged(f"at most {false_alarms:.4g} NG regions a good image", line_of_rate, rate_note, kept, false, len(good)),
+        _judged(
+            f"raise {false_alarms:.4g} NG regions a good image at most", line_of_rate, rate_note, kept, false, len(good)
+        ),
     ]
 
 

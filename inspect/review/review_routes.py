@@ -19,13 +19,10 @@ from flawmap.inspect.review.answers import (
 )
 from flawmap.inspect.review.figures import figures, models_of
 from flawmap.inspect.review.mark_store import MarksUnreachableError
-from flawmap.inspect.review.proposal import propose
+from flawmap.inspect.review.proposal import DEFAULT_RATE, DEFAULT_RECALL, propose
 from flawmap.inspect.review.reviewed_run import ReviewedRun
 from flawmap.inspect.review.reviews import NotThereError, Reviews
 from flawmap.tiling.errors import UsageError
-
-DEFAULT_RECALL = 1.0  # of the marked defects, to be kept by the threshold proposed
-DEFAULT_RATE = 0.1  # false alarms a good image, where a run does not say what it allowed
 
 
 class Refused(BaseModel):
