@@ -36,19 +36,6 @@ def check_settings(model: type[Model], values: dict[str, Any]) -> Model:
         raise UsageError(_explain(error, model)) from None
 
 
-def known_keys(model: type[BaseModel]) -> list[str]:
-    """Every setting of a `model` that has defaults throughout, by dotted name."""
-    return list(flatten(model().model_dump()))
-
-
-def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level of dotted names."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
 def _where(error: Exception) -> str:
     """The line that YAML could not read, and what people forget most often."""
     mark = getattr(error, "problem_mark", None)

@@ -62,7 +62,7 @@ class RepairNetwork(nn.Module):
     Args:
         n_channels: channels of the image.
         channels: channels a level of the U-Net.
-        n_context: further channels it is shown of what is normal at a tile's place: see `flawmap.training.reference`.
+        n_context: further channels it is shown of what is normal at a tile's place: see `flawmap.tiling.context_map`.
     """
 
     stride: int  # px: tile sizes and starts are multiples of it

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from flawmap.inspect.evaluation.bootstrap import intervals
 from flawmap.inspect.evaluation.matching import ImageOutcome
 from flawmap.inspect.evaluation.pixel_metrics import PIMO_BOUNDS, PixelTally
-from flawmap.inspect.heatmap_file import HeatmapFile, open_heatmap
+from flawmap.inspect.heatmap_file import HeatmapFile, open_heatmap, read_heatmap
 from flawmap.inspect.progress import ShowProgress
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.run_layout import heatmap_path
@@ -64,9 +64,13 @@ def pixel_figures(
 @contextmanager
 def _heatmap(run_dir: Path, outcome: ImageOutcome) -> Iterator[NDArray[np.float32] | HeatmapFile]:
     """The heatmap; of a picture too large to be held as a whole the file, to be read in parts."""
+    path = run_dir / heatmap_path(outcome.name)
     try:
-        with open_heatmap(run_dir / heatmap_path(outcome.name), outcome.shape) as file:
-            yield file if math.prod(outcome.shape) > STRIP_PIXELS else file.whole()
+        if math.prod(outcome.shape) <= STRIP_PIXELS:
+            yield read_heatmap(path, outcome.shape)
+            return
+        with open_heatmap(path, outcome.shape) as file:
+            yield file
     except ImageError as error:
         raise UsageError(
             f"{error.path} is not the heatmap that flawmap wrote ({error.reason}): inspect again"

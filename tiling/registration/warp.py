@@ -52,21 +52,6 @@ def warp_box(
     return np.concatenate([warped(part) for part in in_parts(picture)], axis=2)
 
 
-def covered_in_image(pose: Pose, rows: Rows | None = None) -> NDArray[np.bool_]:
-    """[y1 - y0, W] bool: the image's pixels that lie within the reference; the others were reflected."""
-    return _filled(*_columns(pose.to_reference, pose, rows), pose.width)
-
-
-def covered_in_reference(pose: Pose, rows: Rows | None = None) -> NDArray[np.bool_]:
-    """[y1 - y0, W] bool: the reference's pixels that lie within the image."""
-    return _filled(*columns_in_reference(pose, rows), pose.width)
-
-
-def columns_in_reference(pose: Pose, rows: Rows | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """([n], [n]) int64: in each of the reference's rows, the columns [first, end) that lie within the image."""
-    return _columns(pose.to_image, pose, rows)
-
-
 def _warp(picture: Picture, source: Matrix, rows: Rows | None, cubic: bool) -> Picture:
     """`source`: where in `picture` each pixel of the result comes from."""
     height, width = picture.shape[:2]
@@ -74,13 +59,16 @@ def _warp(picture: Picture, source: Matrix, rows: Rows | None, cubic: bool) -> P
     return warp_box(picture, source, Box(y0, 0, y1, width), cubic=cubic)
 
 
-def _columns(source: Matrix, pose: Pose, rows: Rows | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """What lies within a turned rectangle is one run of columns in every row: four half-planes."""
+def columns_in_reference(pose: Pose, rows: Rows | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """([n], [n]) int64: in each of the reference's rows, the columns [first, end) that lie within the image.
+
+    What lies within a turned rectangle is one run of columns in every row: four half-planes.
+    """
     y0, y1 = rows if rows is not None else (0, pose.height)
     y = np.arange(y0, y1, dtype=np.float64)
     first, end = np.zeros(len(y)), np.full(len(y), float(pose.width))
     slack = 1e-6  # a pose that is the identity but for rounding loses no border
-    for (a, b, c), side in zip(source, (pose.width, pose.height), strict=True):
+    for (a, b, c), side in zip(pose.to_image, (pose.width, pose.height), strict=True):
         start = b * y + c  # at column 0; `a` more with every column
         if abs(a) < 1e-12:
             outside = (start < -slack) | (start > side - 1 + slack)
@@ -91,10 +79,3 @@ def _columns(source: Matrix, pose: Pose, rows: Rows | None) -> tuple[NDArray[np.
         end = np.minimum(end, np.floor(bounds[1]) + 1)
     end = np.maximum(end, first)
     return first.astype(np.int64), end.astype(np.int64)
-
-
-def _filled(first: NDArray[np.int64], end: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
-    mask = np.zeros((len(first), width), np.bool_)
-    for row, (x0, x1) in enumerate(zip(first.tolist(), end.tolist(), strict=True)):
-        mask[row, x0:x1] = True
-    return mask
