@@ -13,9 +13,9 @@ from flawmap.export.bundle import Bundle
 from flawmap.inspect.cuda_runtime import free_memory
 from flawmap.inspect.runtime import TileScorer
 from flawmap.inspect.scorers import Scorer, open_scorer
-from flawmap.inspect.tile_loop import TiledImage, TileLoop
+from flawmap.inspect.tile_loop import TiledImage, TileLoop, out_of_memory
 from flawmap.inspect.tile_room import CardFullError, TileRoom
-from flawmap.tiling.errors import ImageError, UsageError
+from flawmap.tiling.errors import DeviceError, ImageError, UsageError
 
 CARD_LANES = 2  # three were no faster than two on an H200 (docs/performance.md)
 SHARE = 0.8  # of the card's free memory is counted on; the rest is for whoever else draws on it
@@ -85,10 +85,22 @@ def open_lanes(
     if not isinstance(first, TileScorer) or not (on_card or most_pixels):
         return Lanes([first, *(open_scorer(bundle, device) for _ in range(1, lanes or 1))])
     if most_pixels is None:
-        free, a_pixel = free_memory(), first.bytes_a_pixel()
+        free, a_pixel = free_memory(), _bytes_a_pixel(first)
         all_pixels = first.batch_size * bundle.info.tile.size**2 if free is None else int(SHARE * free / a_pixel)
         if lanes is None:
             lanes = CARD_LANES if free is not None and all_pixels >= CARD_LANES * SECOND_LANE_PIXELS else 1
         most_pixels = all_pixels // lanes
     others = [open_scorer(bundle, device, any_shape=True) for _ in range(1, lanes or 1)]
     return Lanes([first, *others], TileRoom(bundle.info, most_pixels, batch=first.fixed_batch, fitted=fitted))
+
+
+def _bytes_a_pixel(scorer: TileScorer) -> float:
+    try:
+        return scorer.bytes_a_pixel()
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise DeviceError(
+            f"`--device` (={scorer.device}) has no memory left for a single tile: another program uses the card, or "
+            "inspect with `--device cpu`"
+        ) from error

@@ -19,7 +19,8 @@ from flawmap.tiling.errors import DeviceError, UsageError
 
 Image = NDArray[Any]
 
-BATCH_SIZES = {"cpu": 1, "openvino": 1, "cuda": 8, "tensorrt": 8}  # one tile fills a CPU; a GPU needs several
+BATCH_SIZES = {"cpu": 1, "openvino": 1, "cuda": 8, "tensorrt": 1}  # one tile fills a CPU; a GPU needs several
+# (TensorRT makes an engine for the largest batch and the largest tile that it has seen, also if never both at once.)
 CARDS = ("cuda", "tensorrt")
 PROBE_SIZE = 1024  # px, of the tile that shows how much of a GPU's memory a pixel takes
 BYTES_A_PIXEL = 64  # at least: input, score, reconstruction and a few layers of the smallest network

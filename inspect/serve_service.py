@@ -49,7 +49,7 @@ def service(
     with ExitStack() as stack:
         incoming = stack.enter_context(incoming_folder(runs_dir))
         marks = stack.enter_context(closing(open_marks(runs_dir, settings.database)))
-        (lanes,) = open_models(plan, settings.device)
+        (lanes,) = open_models(plan, settings.device, 1)
         for note in filter(None, (lanes.device_note,)):
             log.warning(note)
         queue, limit = InspectionQueue(settings.queue), settings.upload_limit_mb * 10**6

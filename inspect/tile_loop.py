@@ -107,7 +107,10 @@ class TileLoop:
         CardFullError where a GPU has no memory for them: its room has been told, and a grid of smaller tiles may do.
         """
         tile_size, n_tiles = image.grid.tile_size, len(image.grid)
-        batch = self._scorer.batch_shape[0] if self._room is None else self._room.batch(tile_size, n_tiles)
+        if self._room is None:
+            batch = self._scorer.batch_shape[0]
+        else:
+            batch = self._room.batch(tile_size, n_tiles, whole=type(image.grid) is TileGrid)
         try:
             self._run(image, self._buffers_for(batch, tile_size, 2 if n_tiles > batch else 1))
         except Exception as error:

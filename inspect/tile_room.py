@@ -11,6 +11,7 @@ from flawmap.export.bundle import BundleInfo
 from flawmap.tiling.fewest_tiles import least_work_tile_size, tile_work
 
 MOST_TILES = 32  # at once
+USUAL_TILES = 8  # at once, where their number changes from image to image
 AGAIN = 1.5  # a size that is in use already may cost so many times the best: another one would tune kernels anew
 EXACT_SIZES = 3  # fit their images to the pixel; further ones are multiples of...
 COARSE = 256  # px
@@ -48,11 +49,18 @@ class TileRoom:
                 size = self._chosen[height, width] = self._choose(height, width)
             return size
 
-    def batch(self, tile_size: int, n_tiles: int) -> int:
-        """Tiles that are scored at once, of `n_tiles` in all: as few batches as there is room for, alike in size."""
+    def batch(self, tile_size: int, n_tiles: int, *, whole: bool = True) -> int:
+        """Tiles that are scored at once, of `n_tiles` in all: as few batches as there is room for, alike in size.
+
+        `whole`: they are those of a whole image, in the size fitted to it. Else, and where none is fitted, their number
+        says nothing about the next image's, and the answer does not depend on it: each other one would tune kernels.
+        """
         if self._batch is not None:
             return self._batch
-        most = max(1, min(n_tiles, MOST_TILES, self._most_pixels // tile_size**2))
+        most = max(1, self._most_pixels // tile_size**2)
+        if not (whole and self._fitted):
+            return min(most, USUAL_TILES)
+        most = min(most, n_tiles, MOST_TILES)
         return -(-n_tiles // -(-n_tiles // most))
 
     def shrink(self, tile_size: int, batch: int) -> None:

@@ -67,7 +67,7 @@ def watch_folder(
         raise UsageError(f"`-o` (={run_dir}) must not be `FOLDER` (={folder}), nor hold it")
     make_run_folder(run_dir)
     with locked(run_dir):
-        models = open_models(plan, device)
+        models = open_models(plan, device, 1)  # a picture has its result before the next one is scored
         run = describe(
             plan,
             models,

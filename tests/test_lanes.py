@@ -207,6 +207,10 @@ def test_batches_fit_and_are_alike(bundle: Bundle, most: int, tile_size: int, n_
     n_batches = -(-n_tiles // batch)
     assert n_batches * batch - n_tiles < n_batches  # in no batch more than one tile is scored for nothing
     assert TileRoom(bundle.info, most, batch=5).batch(tile_size, n_tiles) == 5
+    # Of what is cut otherwise from image to image the batch is the same, however many tiles there are.
+    alike = {room.batch(tile_size, n, whole=False) for n in (1, n_tiles, 1000)}
+    alike |= {TileRoom(bundle.info, most, fitted=False).batch(tile_size, n) for n in (1, n_tiles, 1000)}
+    assert len(alike) == 1 and 1 <= min(alike) <= max(1, most // tile_size**2)
 
 
 def test_a_size_in_use_is_used_again(bundle: Bundle) -> None:

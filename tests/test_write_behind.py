@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
@@ -52,3 +53,32 @@ def test_an_error_of_the_caller_lets_the_job_finish() -> None:
         behind.begin(slow)
         raise KeyboardInterrupt
     assert done == ["record"]
+
+
+def test_several_jobs_run_at_once_and_end_in_order() -> None:
+    meeting, ended = threading.Barrier(3), []
+
+    def job(number: int) -> int:
+        meeting.wait(timeout=20)  # nobody gets on alone
+        time.sleep(0.02 * (3 - number % 3))  # the first of three is the last to be done
+        return number
+
+    with WriteBehind(3) as behind:
+        for number in range(6):
+            behind.begin(partial(job, number), ended.append)
+    assert ended == list(range(6))
+
+
+def test_after_an_error_no_later_job_ends() -> None:
+    ended: list[int] = []
+
+    def job(number: int) -> int:
+        if number == 1:
+            raise OSError("disk full")
+        time.sleep(0.01)
+        return number
+
+    with pytest.raises(OSError, match="disk full"), WriteBehind(2) as behind:
+        for number in range(6):
+            behind.begin(partial(job, number), ended.append)
+    assert ended == [0]
