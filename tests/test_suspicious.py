@@ -9,7 +9,7 @@ import pytest
 
 from flawmap.training.good_images import GoodImages
 from flawmap.training.hard_places import Peak
-from flawmap.training.suspicious import AROUND, PICTURE, TABLE, write_suspicious
+from flawmap.training.suspicious import AROUND, PICTURE, TABLE, _crop, write_suspicious
 from flawmap.training.tile_batches import HardPlace
 from tests.products import draw_good
 
@@ -41,6 +41,16 @@ def test_a_place_found_twice_is_shown_once(tmp_path: Path) -> None:
     peaks = [Peak(3.0, HardPlace(0, 100, 100)), Peak(4.0, HardPlace(0, 100 + AROUND - 1, 100))]
     write_suspicious(tmp_path, peaks, images())
     assert len((tmp_path / TABLE).read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("y", "x"), [(0, 0), (150, 10), (299, 259)])
+def test_the_border_that_is_reflected_is_not_shown(y: int, x: int) -> None:
+    """Everything but the picture is black: not to be seen."""
+    padded = np.zeros((300, 260), np.uint8)
+    padded[BORDER:-BORDER, BORDER:-BORDER] = np.random.default_rng(0).integers(100, 200, (268, 228))
+    crop = _crop(padded, BORDER, y, x)
+    assert min(crop.shape) >= 1 and max(crop.shape) <= 2 * AROUND
+    assert len(np.unique(crop)) > 50 and np.count_nonzero(crop == 0) < 0.05 * crop.size
 
 
 def test_nothing_suspicious_leaves_no_file_of_an_earlier_training(tmp_path: Path) -> None:

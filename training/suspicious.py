@@ -57,7 +57,8 @@ def _write(table: Path, picture: Path, height: str, peaks: list[Peak], images: G
         axes.set_axis_off()
         if number < len(peaks):
             place = peaks[number].place
-            axes.imshow(_crop(images.padded[place.image], place.y, place.x), cmap="gray")
+            border = 0 if images.in_windows else images.border
+            axes.imshow(_crop(images.padded[place.image], border, place.y, place.x), cmap="gray")
             # ASCII: a font need not have every sign of a file's name.
             name = images.paths[place.image].name.encode("ascii", "replace").decode()
             y, x = images.place_in_picture(place.image, place.y, place.x)
@@ -80,9 +81,18 @@ def _apart(peaks: list[Peak]) -> list[Peak]:
     return kept
 
 
-def _crop(padded: NDArray[np.generic], y: int, x: int) -> NDArray[np.float32]:
-    """The surroundings of a pixel, stretched to 0..1 over all channels; of several lights their mean."""
-    crop = padded[max(0, y - AROUND) : y + AROUND, max(0, x - AROUND) : x + AROUND].astype(np.float32)
+def _crop(padded: NDArray[np.generic], border: int, y: int, x: int) -> NDArray[np.float32]:
+    """The surroundings of a pixel, stretched to 0..1 over all channels; of several lights their mean.
+
+    The `border` px around the picture, which are reflected, are not shown.
+    """
+    rows, columns = (
+        slice(max(border, middle - AROUND), min(n - border, middle + AROUND))
+        for middle, n in (
+            (min(max(at, border), n - border - 1), n) for at, n in zip((y, x), padded.shape, strict=False)
+        )
+    )
+    crop = padded[rows, columns].astype(np.float32)
     if crop.ndim == 3 and crop.shape[2] != 3:
         crop = crop.mean(axis=2)
     low, high = np.percentile(crop, (0.5, 99.5))
