@@ -50,6 +50,7 @@ class Takt:
     alone_seconds: float  # one image with nothing beside it, from reading the file to its record: all stages together
     peak_memory_mib: float | None  # of the whole process
     shown: str  # what picture was inspected
+    lanes: int = 1  # images that were scored at once
 
 
 def measure(bundle_dir: Path, image: str, *, device: str = "auto", progress: ShowProgress = silent) -> Takt:
@@ -90,6 +91,7 @@ def measure(bundle_dir: Path, image: str, *, device: str = "auto", progress: Sho
         alone_seconds=sum(milliseconds.values()) / 1e3,
         peak_memory_mib=run.peak_memory_mib,
         shown=shown,
+        lanes=run.settings["lanes"],
     )
 
 
@@ -107,8 +109,9 @@ def in_words(takt: Takt, allowed_seconds: float | None) -> str:
     height, width = takt.shape
     shrunk = "" if (height, width) == (takt.grid.height, takt.grid.width) else f"{width}x{height} px, shrunk to "
     memory = "" if takt.peak_memory_mib is None else f"; {takt.peak_memory_mib:.0f} MiB of memory at most"
+    lanes = f", {takt.lanes} images side by side" if takt.lanes > 1 else ""
     lines = [
-        f"{shrunk}{takt.grid}, on {takt.device}{memory}",
+        f"{shrunk}{takt.grid}, on {takt.device}{lanes}{memory}",
         f"measured on {takt.shown}, {IMAGES} in a row, medians of the last {IMAGES - 1}",
         *(f"  {stage:10} {milliseconds:9.1f} ms" for stage, milliseconds in takt.milliseconds.items()),
         f"An image every {takt.seconds:.3g} s; one alone takes {takt.alone_seconds:.3g} s from its file to its record.",

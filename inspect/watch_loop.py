@@ -119,7 +119,7 @@ class Watch:
                     self._given(result)
             notify("READY=1")
             spare: Scored | None = None
-            busy: Scored | None = None  # the arrays of two pictures take turns: see `folder._inspect_all`
+            busy: Scored | None = None  # the arrays of two pictures take turns: one is scored, one drawn
             closed: set[str] = set()
             while not stop.asked:
                 self._look(closed)

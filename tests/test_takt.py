@@ -112,6 +112,8 @@ def test_the_plan_in_words() -> None:
     assert in_words(takt, 2.0).endswith("\nThe takt of 2 s is met: 25% to spare.")
     assert in_words(takt, 1.6).endswith("6% to spare, each verdict later than the next image.")
     assert "The takt of 0.5 s is missed: an image takes 3 times as long, most of it `score`" in in_words(takt, 0.5)
+    card = in_words(replace(takt, device="cuda", lanes=2), None).splitlines()[0]
+    assert card.endswith(", on cuda, 2 images side by side; 700 MiB of memory at most")
     small = replace(takt, grid=TileGrid(2048, 2048, 1128, 104, multiple=8, border=48))
     assert in_words(small, None).startswith("5120x5120 px, shrunk to 2048x2048 px in ")
 
