@@ -18,13 +18,14 @@ from flawmap.inspect.report.page import heat_of
 from flawmap.inspect.review.mark_store import MarkStore
 from flawmap.inspect.review.review_routes import review_routes
 from flawmap.inspect.review.reviews import Reviews
+from flawmap.inspect.review_work import Calibrating, work_routes
 from flawmap.inspect.service.history import History
 
 REPORT, REVIEW = Path(__file__).parent / "report", Path(__file__).parent / "review"
 SCRIPTS = (
     REPORT / "elements.js",
     REPORT / "picture.js",
-    *(REVIEW / name for name in ("images_list.js", "look.js", "marking.js", "figures.js")),
+    *(REVIEW / name for name in ("images_list.js", "look.js", "marking.js", "uses.js", "figures.js")),
 )
 STYLES = (REPORT / "style.css", REVIEW / "review.css")
 VIEWER = "/review/assets/openseadragon.min.js"
@@ -38,11 +39,12 @@ POLICY = {
 }
 
 
-def review_router(history: History, store: MarkStore) -> APIRouter:
-    """Everything of the review; the runs are those of `history`."""
+def review_router(history: History, store: MarkStore, bundle: Path, device: str) -> APIRouter:
+    """Everything of the review; the runs are those of `history`, `bundle` what copies are calibrated of on `device`."""
     reviews = Reviews(store, lambda run: None if (found := history.run(run)) is None else found.folder)
     router = APIRouter()
     router.include_router(review_routes(reviews, pictures_of))
+    router.include_router(work_routes(reviews, history.runs_dir, Calibrating(bundle, device)))
     router.include_router(_page_routes())
     return router
 

@@ -83,7 +83,11 @@ def service(
             "database": partial(database_fault, marks),
         }
         history = History(runs_dir)
-        further = [inspect_routes(intake), metrics_route(figures), review_router(history, marks)]
+        further = [
+            inspect_routes(intake),
+            metrics_route(figures),
+            review_router(history, marks, model, settings.device),
+        ]
         yield create_app(history, keys, checks, further), worker.stop
 
 

@@ -1,11 +1,13 @@
 """The review over HTTP: marks, looks, what is refused, and what follows when a run is done again."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flawmap.export.bundle import read_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.review.mark_store import open_marks
 from flawmap.inspect.review_app import review_router
@@ -46,7 +48,7 @@ def client(runs_dir: Path) -> TestClient:
 def client_at(runs_dir: Path) -> TestClient:
     history = History(runs_dir)
     app = create_app(history, Keys(None), {})
-    app.include_router(review_router(history, open_marks(runs_dir)))
+    app.include_router(review_router(history, open_marks(runs_dir), runs_dir.parent / "toy", "auto"))
     return client_of(app)
 
 
@@ -180,3 +182,41 @@ def test_records_that_cannot_be_read_stop_nothing(client: TestClient, runs_dir: 
     assert "1 record cannot be read, and counts nowhere" in ask(client, "/figures")[0]["figures"]["notes"]
     (runs_dir / "monday" / "run.json").write_text("{}")
     assert client.get(REVIEW).status_code == 409
+
+
+def test_marks_are_put_to_use(client: TestClient, runs_dir: Path) -> None:
+    assert client.post(f"{REVIEW}/exports", json={"to": "masks"}).status_code == 409  # nothing was looked at
+    assert client.post(f"{REVIEW}/calibrations", json={}).status_code == 409
+    mark(client, "bad.png", "defect", region=1)
+    mark(client, "bad.png", "defect", region=2)
+    look(client, "bad.png")
+    look(client, "good.png")
+    assert [len(ask(client, "/coco")[what]) for what in ("images", "annotations")] == [2, 2]
+    for to, files in (("coco", 1), ("masks", 3), ("tiles", 2)):
+        answer = client.post(f"{REVIEW}/exports", json={"to": to}).json()
+        assert answer["files"] == files, answer
+        place = Path(answer["path"])
+        assert place.parent == runs_dir / "review" and place.name.startswith(f"monday-{to}-") and place.exists()
+    begun = client.post(f"{REVIEW}/calibrations", json={"false_alarms": 0.5})
+    assert begun.status_code == 202 and begun.json()["state"] == "running"
+    for _ in range(300):
+        state = ask(client, "/calibrations")
+        if state["state"] != "running":
+            break
+        time.sleep(0.1)
+    assert (state["state"], state["done"], state["of"]) == ("done", 1, 1), state
+    calibration = read_bundle(Path(state["path"])).info.calibration
+    assert calibration is not None and (calibration.n_images, calibration.false_alarms) == (1, 0.5)
+    assert [run["id"] for run in client.get("/api/runs").json()] == ["monday"]  # what was written is no run
+
+
+def test_a_calibration_that_fails_says_why(client: TestClient, runs_dir: Path) -> None:
+    look(client, "good.png")
+    (runs_dir.parent / "images" / "good.png").unlink()
+    assert client.post(f"{REVIEW}/calibrations", json={}).status_code == 202
+    for _ in range(300):
+        state = ask(client, "/calibrations")
+        if state["state"] != "running":
+            break
+        time.sleep(0.1)
+    assert state["state"] == "failed" and "is still there: there is nothing to calibrate on" in state["problem"]
