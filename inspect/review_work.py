@@ -130,7 +130,7 @@ def work_routes(reviews: Reviews, runs_dir: Path, calibrating: Calibrating) -> A
         "/exports",
         summary="Writes marks beside the runs: COCO, masks, tiles",
         status_code=201,
-        responses=refusals(404, 409),
+        responses=refusals(400, 404, 409, 413),
     )
     def export(run: str, new: NewExport) -> ExportAnswer:
         with _answering():
@@ -143,14 +143,14 @@ def work_routes(reviews: Reviews, runs_dir: Path, calibrating: Calibrating) -> A
         "/calibrations",
         summary="Calibrates a copy of the service's bundle on the images found good",
         status_code=202,
-        responses=refusals(404, 409),
+        responses=refusals(400, 404, 409, 413),
     )
     def calibrate(run: str, new: NewCalibration) -> CalibrationState:
         with _answering():
             output = _new_place(runs_dir, run, "calibrated", ".bundle")
             return calibrating.begin(run, reviews.run(run), output, new.false_alarms)
 
-    @router.get("/calibrations", summary="How far the last calibration has come", responses=refusals(404))
+    @router.get("/calibrations", summary="How far the last calibration has come", responses=refusals(404, 409))
     def calibration(run: str) -> CalibrationState:
         with _answering():
             reviews.run(run)

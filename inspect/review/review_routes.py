@@ -104,7 +104,7 @@ def review_routes(reviews: Reviews, pictures_of: Callable[[RecordedRun, Recorded
         standing = [mark for image in reviewed.images for mark in image.marks] + reviewed.orphans
         return [MarkAnswer.of_standing(mark) for mark in sorted(standing, key=lambda mark: mark.entry.id)]
 
-    @router.get("/history", summary="Every mark ever set on a run, in order", responses=refusals(404))
+    @router.get("/history", summary="Every mark ever set on a run, in order", responses=refusals(404, 409))
     def history(run: str, image: Note | None = None) -> list[MarkAnswer]:
         with answering():
             reviews.run(run)
