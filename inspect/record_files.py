@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from flawmap.inspect.records import ImageRecord, RunInfo
 from flawmap.inspect.run_layout import RECORDS, RUN_INFO
+from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_text
 
 Record = TypeVar("Record", bound=BaseModel)
@@ -27,7 +28,7 @@ def write_record(run_dir: Path, name: str, record: ImageRecord) -> None:
 
 def read_record(path: Path) -> ImageRecord | None:
     """The record in `path`; None where there is none, or none that this flawmap can read."""
-    return _from_json(path, ImageRecord)
+    return _read(path, ImageRecord)
 
 
 def write_run_info(run_dir: Path, info: RunInfo) -> None:
@@ -37,7 +38,7 @@ def write_run_info(run_dir: Path, info: RunInfo) -> None:
 
 def read_run_info(run_dir: Path) -> RunInfo | None:
     """run.json; None where there is none, or none that this flawmap can read."""
-    return _from_json(run_dir / RUN_INFO, RunInfo)
+    return _read(run_dir / RUN_INFO, RunInfo)
 
 
 def json_text(values: Any) -> str:
@@ -50,9 +51,29 @@ def json_text(values: Any) -> str:
     return text + "\n"
 
 
-def _from_json(path: Path, kind: type[Record]) -> Record | None:
+def read_as(path: Path, kind: type[Record]) -> Record:
+    """The record in `path`; UsageError, saying what is wrong with it, where it cannot be read."""
     try:
-        # Not pydantic's own JSON reader, which refuses a lone surrogate.
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError):
+        # pydantic's own JSON parser refuses the lone surrogates that stand for file names that are not UTF-8.
+        text = path.read_text("utf-8", errors="surrogateescape")
+        return kind.model_validate(json.loads(text, parse_constant=_no_number))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path} is not a record of this flawmap: `{place}`: {first['msg']}") from error
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets, thousands deep
+        raise UsageError(f"{path} is not JSON: {error}") from error
+
+
+def _no_number(word: str) -> None:
+    """What Python would take for JSON: NaN and the infinities, which no record holds."""
+    raise ValueError(f"{word} is no number")
+
+
+def _read(path: Path, kind: type[Record]) -> Record | None:
+    try:
+        return read_as(path, kind)
+    except UsageError:
         return None

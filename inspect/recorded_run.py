@@ -1,21 +1,16 @@
 """A run as it was written down, read back for whoever shows it or hands it on."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
-
+from flawmap.inspect.record_files import read_as
 from flawmap.inspect.records import ImageRecord, RunInfo
 from flawmap.inspect.run_layout import RECORDS, RUN_INFO
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.image_listing import natural_order
 
 THRESHOLDS = ("review", "ng", "severity_review", "severity_ng")  # without which nothing can be said of an image
-
-Record = TypeVar("Record", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -92,24 +87,3 @@ def read_described_run(run_dir: Path) -> RunInfo:
                 f"{run_dir / RUN_INFO} is not a record of this flawmap: `thresholds.{missing[0]}`: missing"
             )
     return info
-
-
-def read_as(path: Path, kind: type[Record]) -> Record:
-    """The record in `path`; UsageError, saying what is wrong with it, where it cannot be read."""
-    try:
-        # pydantic's own JSON parser refuses the lone surrogates that stand for file names that are not UTF-8.
-        text = path.read_text("utf-8", errors="surrogateescape")
-        return kind.model_validate(json.loads(text, parse_constant=_no_number))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path} is not a record of this flawmap: `{place}`: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets, thousands deep
-        raise UsageError(f"{path} is not JSON: {error}") from error
-
-
-def _no_number(word: str) -> None:
-    """What Python would take for JSON: NaN and the infinities, which no record holds."""
-    raise ValueError(f"{word} is no number")

@@ -14,6 +14,7 @@ from flawmap.inspect.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.cli import app
 from flawmap.inspect.damaged_records import NAMED_MAX
 from flawmap.inspect.folder import inspect_folder
+from flawmap.inspect.record_files import read_record
 from flawmap.inspect.recorded_run import read_recorded_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
@@ -118,6 +119,14 @@ def test_records_of_which_none_can_be_read_are_no_run(run_dir: Path) -> None:
         record.write_text('{"image": 3}')
     with pytest.raises(UsageError, match=r"is not a record of this flawmap: `image`: Input should be a valid string"):
         read_recorded_run(run_dir)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b'{"image": NaN}', b"\xff\xfe", b"[]"])
+def test_whoever_asks_for_one_record_gets_none(content: bytes, tmp_path: Path) -> None:
+    """As `flawmap inspect` does, which then inspects the image again."""
+    (tmp_path / "a.json").write_bytes(content)
+    assert read_record(tmp_path / "a.json") is None
+    assert read_record(tmp_path / "b.json") is None
 
 
 def test_many_are_counted(run_dir: Path) -> None:

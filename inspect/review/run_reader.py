@@ -5,7 +5,8 @@ import threading
 from pathlib import Path, PurePosixPath
 
 from flawmap.inspect.plain_text import plain
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun, read_as, read_described_run
+from flawmap.inspect.record_files import read_as
+from flawmap.inspect.recorded_run import RecordedImage, RecordedRun, read_described_run
 from flawmap.inspect.records import ImageRecord
 from flawmap.inspect.run_layout import RECORDS
 from flawmap.tiling.errors import UsageError

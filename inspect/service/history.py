@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flawmap.inspect.recorded_run import read_as
+from flawmap.inspect.plain_text import plain
+from flawmap.inspect.record_files import read_as
 from flawmap.inspect.records import ImageRecord, RunInfo
 from flawmap.inspect.run_layout import RECORDS, RUN_INFO
-from flawmap.inspect.service.plain_text import plain
 from flawmap.tiling.errors import UsageError
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from flawmap.inspect.service.plain_text import plain
+from flawmap.inspect.plain_text import plain
 
 LONGEST_VALUE = 80  # characters of what was sent, that a message repeats
 

@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from flawmap.inspect.plain_text import plain, plain_values
 from flawmap.inspect.records import AlignmentRecord, PixelSizeRecord, RegionRecord
 from flawmap.inspect.records import ImageRecord as Record
 from flawmap.inspect.service.history import RunOnDisk, Summary
-from flawmap.inspect.service.plain_text import plain, plain_values
 from flawmap.tiling.errors import UsageError
 
 AnyVerdict = Literal["OK", "REVIEW", "NG", "ERROR", "DAMAGED"]

@@ -8,9 +8,9 @@ from typing import Annotated
 from fastapi import APIRouter, HTTPException, Query
 from fastapi.responses import FileResponse
 
+from flawmap.inspect.plain_text import plain
 from flawmap.inspect.records import ImageRecord, RegionRecord
 from flawmap.inspect.service.history import History, RunOnDisk, Summary
-from flawmap.inspect.service.plain_text import plain
 from flawmap.inspect.service.problems import problems
 from flawmap.inspect.service.run_answers import (
     AnyVerdict,
