@@ -20,7 +20,6 @@ from flawmap.tiling.images import read_image
 from flawmap.tiling.pages import page_path
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
 from flawmap.tiling.strips.open_rows import open_rows, picture_size, strip_size
-from flawmap.tiling.strips.png_rows import unfilter
 from tests.image_files import FILES, chunk, sample, saved, tiff
 
 TALL, WIDE = sample(203, 37), sample(61, 90, 3, seed=1)
@@ -246,30 +245,6 @@ def test_a_strip_is_known_by_its_header(tmp_path: Path, monkeypatch: pytest.Monk
     assert strip_size(tmp_path / "grey.png") == (37, 41)
     monkeypatch.setattr("flawmap.tiling.strips.open_rows.STRIP_PIXELS", 37 * 41)
     assert strip_size(tmp_path / "grey.png") is None
-
-
-@given(
-    seed=st.integers(0, 1000),
-    pixel_bytes=st.sampled_from([1, 2, 3, 4, 6, 8]),
-    filters=st.lists(st.integers(0, 4), min_size=1, max_size=9),
-)
-def test_filters_are_undone(seed: int, pixel_bytes: int, filters: list[int]) -> None:
-    """Against the encoder's side of section 9.2 of the standard, written byte by byte."""
-    rng = np.random.default_rng(seed)
-    raw = rng.integers(0, 256, (len(filters) + 1, pixel_bytes * 5)).astype(np.uint8)
-    coded = np.zeros((len(filters), 1 + raw.shape[1]), np.uint8)
-    for y, kind in enumerate(filters, start=1):
-        coded[y - 1, 0] = kind
-        for x in range(raw.shape[1]):
-            a = int(raw[y, x - pixel_bytes]) if x >= pixel_bytes else 0
-            b = int(raw[y - 1, x])
-            c = int(raw[y - 1, x - pixel_bytes]) if x >= pixel_bytes else 0
-            paeth = min((abs(b - c), 0, a), (abs(a - c), 1, b), (abs(a + b - 2 * c), 2, c))[2]
-            coded[y - 1, 1 + x] = (int(raw[y, x]) - (0, a, b, (a + b) // 2, paeth)[kind]) % 256
-    assert unfilter(coded, raw[0].copy(), pixel_bytes)
-    np.testing.assert_array_equal(coded[:, 1:], raw[1:])
-    coded[0, 0] = 5
-    assert not unfilter(coded, raw[0].copy(), pixel_bytes)
 
 
 def test_pillow_agrees(tmp_path: Path) -> None:

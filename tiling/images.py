@@ -22,6 +22,7 @@ from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.image_header import UnreadableError
 from flawmap.tiling.image_listing import IMAGE_SUFFIXES, list_images
 from flawmap.tiling.pages import split_page
+from flawmap.tiling.png_pixels import plain_pixels
 from flawmap.tiling.reading import AS_THEY_ARE, Reading, Stored, demosaiced, significant_bits
 from flawmap.tiling.tiff_pages import FileBytes
 from flawmap.tiling.whole_file import write_whole
@@ -155,11 +156,14 @@ def opened(file: Path) -> BinaryIO:
 
 
 def decode(data: bytes) -> Stored:
-    """PNG, JPEG or BMP: checked for completeness, then decoded by OpenCV. UnreadableError for what is wrong."""
+    """PNG, JPEG or BMP: checked for completeness, then decoded, most by OpenCV. UnreadableError for what is wrong."""
     mono: bool | None = None  # a BMP is what OpenCV makes of its palette
     if data.startswith(png_file.SIGNATURE):
         name, header = "PNG", png_file.check_png(data)
         mono = header.mono
+        pixels = plain_pixels(data)
+        if pixels is not None:
+            return Stored(pixels)
     elif data.startswith(jpeg_file.SIGNATURE):
         name, header = "JPEG", jpeg_file.check_jpeg(data)
         mono = header.mono

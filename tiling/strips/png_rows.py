@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from flawmap.tiling.compiled import compiled
 from flawmap.tiling.image_header import UnreadableError
 from flawmap.tiling.images import decode
 from flawmap.tiling.png_file import CRITICAL, SIGNATURE, read_header
+from flawmap.tiling.png_filters import unfilter
 from flawmap.tiling.reading import Stored
 from flawmap.tiling.tiff_pages import FileBytes
 
@@ -80,11 +80,12 @@ class PngRows:
         if self._y == self.height:
             for _ in self._inflated:  # to the end marker and the last checksum
                 pass
-        rows = np.frombuffer(data, np.uint8, size).reshape(count, -1).copy()
-        if not unfilter(rows, self._above, self._pixel_bytes):
+        rows = np.frombuffer(data, np.uint8, size).reshape(count, -1)
+        pixels = np.empty((count, self._row_bytes), np.uint8)
+        if not unfilter(rows, self._above, self._pixel_bytes, pixels):
             raise UnreadableError("the PNG is damaged: a row has a filter that does not exist")
-        self._above = rows[-1, 1:].copy()
-        return rows[:, 1:]
+        self._above = pixels[-1].copy()
+        return pixels
 
     def _inflate(self, data: FileBytes) -> Iterator[bytes]:
         """The filtered rows, in parts that are not empty; at the end the file was whole, with all its checksums."""
@@ -137,44 +138,3 @@ def _chunks(data: FileBytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-@compiled
-def unfilter(rows: np.ndarray, above: np.ndarray, pixel_bytes: int) -> bool:
-    """Undoes the filters of `rows` [n, 1 + bytes], each led by its filter's number, in place; uint8.
-
-    `above` [bytes] is the row before the first. False for a filter that does not exist.
-    """
-    for y in range(rows.shape[0]):
-        kind = rows[y, 0]
-        row = rows[y][1:]
-        if kind == 1:
-            for x in range(pixel_bytes, row.shape[0]):
-                row[x] += row[x - pixel_bytes]
-        elif kind == 2:
-            for x in range(row.shape[0]):
-                row[x] += above[x]
-        elif kind == 3:
-            for x in range(row.shape[0]):
-                left = np.int32(row[x - pixel_bytes]) if x >= pixel_bytes else np.int32(0)
-                row[x] += np.uint8((left + np.int32(above[x])) >> 1)
-        elif kind == 4:
-            for x in range(row.shape[0]):
-                left, corner = np.int32(0), np.int32(0)
-                if x >= pixel_bytes:
-                    left, corner = np.int32(row[x - pixel_bytes]), np.int32(above[x - pixel_bytes])
-                row[x] += np.uint8(_paeth(left, np.int32(above[x]), corner))
-        elif kind != 0:
-            return False
-        above = row
-    return True
-
-
-@compiled
-def _paeth(left: np.int32, up: np.int32, corner: np.int32) -> np.int32:
-    """Whichever of the three is nearest to left + up - corner."""
-    guess = left + up - corner
-    to_left, to_up, to_corner = abs(guess - left), abs(guess - up), abs(guess - corner)
-    if to_left <= to_up and to_left <= to_corner:
-        return left
-    return up if to_up <= to_corner else corner
