@@ -1,10 +1,9 @@
-"""The command line. Every command says what it does in one line, ends with the exit code of DESIGN section 4, and loads
+"""The command line. Every command says what it does in one line, ends with an exit code of README's table, and loads
 torch only where it trains or exports.
 """
 
 import logging
 import sys
-from importlib.metadata import version as installed_version
 from typing import Annotated, Any
 
 import typer
@@ -67,7 +66,9 @@ def main() -> None:
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        print(f"flawmap {installed_version('flawmap')}")
+        from importlib.metadata import version  # slow to load, and asked for once in a blue moon
+
+        print(f"flawmap {version('flawmap')}")
         raise typer.Exit
 
 

@@ -117,6 +117,14 @@ def test_inspecting_never_loads_torch() -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_the_command_line_loads_nothing_heavy_before_a_command_runs() -> None:
+    """`flawmap --help` answers at once."""
+    heavy = ("numpy", "cv2", "numba", "onnxruntime", "pydantic", "rich", "matplotlib", "fastapi", "sqlalchemy", "torch")
+    code = f"import sys, flawmap.inspect.cli; loaded = set({heavy!r}) & set(sys.modules); assert not loaded, loaded"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
 def test_every_package_folder_is_listed() -> None:
     """setuptools takes what is listed: a forgotten folder is missing from the wheel, and from nowhere else."""
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
