@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -95,7 +95,9 @@ def inspect_folder(
         pipelines = [Pipeline(m.bundle, one, m.thresholds) for m, one in zip(plan.models, models, strict=True)]
         try:
             with progress("inspecting", len(todo)) as step:
-                _inspect_all(run_dir, todo, plan, pipelines, heatmaps, zoom, beside, step)
+                images = [one for one in todo if one.model is not None]
+                work = _Work(run_dir, images, plan, pipelines, heatmaps, zoom, step)
+                _inspect_all(work, todo, beside)
         except BaseException:
             with suppress(OSError):  # the disk may be full: what stopped the run is what the user must hear
                 conclude(run_dir, run, plan.images, "interrupted")
@@ -137,78 +139,80 @@ def _begin(run_dir: Path, run: RunInfo, images: Sequence[Assigned], fresh: bool)
     return todo
 
 
-def _inspect_all(
-    run_dir: Path,
-    todo: Sequence[Assigned],
-    plan: RunPlan,
-    pipelines: Sequence[Pipeline],
-    heatmaps: bool,
-    zoom: bool,
-    beside: SideBySide,
-    step: Step,
-) -> None:
-    def write(one: Assigned, record: ImageRecord) -> None:
-        if plan.recipe is not None:
-            record.part, record.camera, record.model = one.part, one.camera, one.model
-        with writing(run_dir):
-            write_record(run_dir, one.entry.name, record)
-        step(f"{record.image}: {record.error or _in_words(record)}")
-
+def _inspect_all(work: "_Work", todo: Sequence[Assigned], beside: SideBySide) -> None:
     for one in todo:
         if one.model is None:
-            write(one, refused(one.entry, one.error))
-    work = [one for one in todo if one.model is not None]
-
-    def prepare(number: int, image: Image) -> Prepared:
-        return pipelines[_model(work[number])].prepare(image)
-
-    spare: SimpleQueue[Scored] = SimpleQueue()  # of images that are done: their arrays are written over
-    end = time.perf_counter()
-
-    def score(number: int, decoded: Decoded) -> ScoredImage:
-        recycle = None
-        with suppress(Empty):
-            recycle = spare.get_nowait()
-        image = score_image(run_dir, decoded, pipelines[_model(work[number])], recycle)
-        if image.scored is None and recycle is not None:
-            spare.put(recycle)
-        return image
-
-    def draw(one: Assigned, image: ScoredImage) -> ImageRecord:
-        model = _model(one)
-        thresholds = plan.models[model].thresholds
-        record = judge_image(run_dir, image, pipelines[model], thresholds, heatmaps=heatmaps, zoom=zoom)
-        if image.scored is not None:
-            spare.put(image.scored)
-        return record
-
-    def finish(one: Assigned, record: ImageRecord) -> None:
-        nonlocal end
-        # From the end of the last image to the end of this one, waiting for the decoder included: the takt.
-        start, end = end, time.perf_counter()
-        record.milliseconds["total"] = (end - start) * 1e3
-        write(one, record)
-
-    def to_score(decoded_images: Iterable[Decoded]) -> Iterator[Callable[[], ScoredImage]]:
-        for number, decoded in enumerate(decoded_images):
-            if decoded.prepared is not None:
-                pipelines[_model(work[number])].tile_size(decoded.prepared)  # chosen in order, whatever lane is faster
-            yield partial(score, number, decoded)
-
+            work.write(one, refused(one.entry, one.error))
     # In the order of the list, not model by model: a run that is broken off has whole parts to show, and changing the
     # session costs no time that was seen (9 images of 1, 2.8 and 4.5 megapixels by three models: 10 s either way).
     with (
-        closing(read_ahead([one.entry for one in work], beside.readers, prepare)) as decoded_images,
+        closing(read_ahead([one.entry for one in work.images], beside.readers, work.prepare)) as decoded_images,
         WriteBehind(beside.writers) as behind,
-        closing(in_order(to_score(decoded_images), _call, beside.lanes)) as scored_images,
+        closing(in_order(work.to_score(decoded_images), work.score, beside.lanes)) as scored_images,
     ):
-        for one, image in zip(work, scored_images, strict=True):
-            behind.begin(partial(draw, one, image), partial(finish, one))
+        for one, image in zip(work.images, scored_images, strict=True):
+            behind.begin(partial(work.draw, one, image), partial(work.finish, one))
             del image  # or it would be kept while the next one is waited for
 
 
-def _call(work: Callable[[], ScoredImage]) -> ScoredImage:
-    return work()
+@dataclass
+class _Work:
+    """What is done with each of `images`, step by step; `prepare`, `score` and `draw` with several at once."""
+
+    run_dir: Path
+    images: Sequence[Assigned]
+    plan: RunPlan
+    pipelines: Sequence[Pipeline]
+    heatmaps: bool
+    zoom: bool
+    step: Step
+
+    def __post_init__(self) -> None:
+        self._spare: SimpleQueue[Scored] = SimpleQueue()  # of images that are done: their arrays are written over
+        self._end = time.perf_counter()
+
+    def prepare(self, number: int, image: Image) -> Prepared:
+        return self.pipelines[_model(self.images[number])].prepare(image)
+
+    def to_score(self, decoded_images: Iterable[Decoded]) -> Iterator[tuple[int, Decoded]]:
+        """(place in `images`, image); tile sizes are chosen here, in the order of the list, whatever lane is faster."""
+        for number, decoded in enumerate(decoded_images):
+            if decoded.prepared is not None:
+                self.pipelines[_model(self.images[number])].tile_size(decoded.prepared)
+            yield number, decoded
+
+    def score(self, one: tuple[int, Decoded]) -> ScoredImage:
+        number, decoded = one
+        recycle = None
+        with suppress(Empty):
+            recycle = self._spare.get_nowait()
+        image = score_image(self.run_dir, decoded, self.pipelines[_model(self.images[number])], recycle)
+        if image.scored is None and recycle is not None:
+            self._spare.put(recycle)
+        return image
+
+    def draw(self, one: Assigned, image: ScoredImage) -> ImageRecord:
+        model = _model(one)
+        thresholds = self.plan.models[model].thresholds
+        record = judge_image(
+            self.run_dir, image, self.pipelines[model], thresholds, heatmaps=self.heatmaps, zoom=self.zoom
+        )
+        if image.scored is not None:
+            self._spare.put(image.scored)
+        return record
+
+    def finish(self, one: Assigned, record: ImageRecord) -> None:
+        # From the end of the last image to the end of this one, waiting for the decoder included: the takt.
+        start, self._end = self._end, time.perf_counter()
+        record.milliseconds["total"] = (self._end - start) * 1e3
+        self.write(one, record)
+
+    def write(self, one: Assigned, record: ImageRecord) -> None:
+        if self.plan.recipe is not None:
+            record.part, record.camera, record.model = one.part, one.camera, one.model
+        with writing(self.run_dir):
+            write_record(self.run_dir, one.entry.name, record)
+        self.step(f"{record.image}: {record.error or _in_words(record)}")
 
 
 def _model(one: Assigned) -> int:

@@ -70,11 +70,13 @@ def open_lanes(
     *,
     fitted: bool = True,
     most_pixels: int | None = None,
+    models: int = 1,
 ) -> Lanes:
     """Lanes of `bundle`, `as_it_runs` on `device`: `lanes`, or two on a GPU with memory for it and one elsewhere.
 
     `fitted`: on a GPU, tiles as large as its memory allows instead of the bundle's. `most_pixels`: that one lane may
-    score at once, measured on the card unless given; given for a processor, tiles are fitted there too.
+    score at once, measured on the card unless given; given for a processor, tiles are fitted there too. `models`: so
+    many share the card.
 
     DeviceError or UsageError where it cannot be had.
     """
@@ -86,7 +88,9 @@ def open_lanes(
         return Lanes([first, *(open_scorer(bundle, device) for _ in range(1, lanes or 1))])
     if most_pixels is None:
         free, a_pixel = free_memory(), _bytes_a_pixel(first)
-        all_pixels = first.batch_size * bundle.info.tile.size**2 if free is None else int(SHARE * free / a_pixel)
+        all_pixels = (
+            first.batch_size * bundle.info.tile.size**2 if free is None else int(SHARE * free / a_pixel / models)
+        )
         if lanes is None:
             lanes = CARD_LANES if free is not None and all_pixels >= CARD_LANES * SECOND_LANE_PIXELS else 1
         most_pixels = all_pixels // lanes

@@ -107,11 +107,12 @@ def _planned(bundle_dir: Path, false_alarms: float | None, device: str, tile_siz
 
 def open_models(plan: RunPlan, device: str, lanes: int | None = None, *, fitted: bool = True) -> list[Lanes]:
     """The lanes of each of `plan.models`, as `open_lanes` has them; models that share a bundle share them."""
+    n_models = len({model.bundle.folder.resolve() for model in plan.models})
     opened: dict[Path, Lanes] = {}
     for model in plan.models:
         folder = model.bundle.folder.resolve()
         if folder not in opened:
-            opened[folder] = open_lanes(model.bundle, device, lanes, fitted=fitted)
+            opened[folder] = open_lanes(model.bundle, device, lanes, fitted=fitted, models=n_models)
     return [opened[model.bundle.folder.resolve()] for model in plan.models]
 
 
