@@ -57,9 +57,7 @@ class Bench:
         self.device, self.size, self.seconds = device, size, seconds
         self.on_gpu = device in ("cuda", "tensorrt")
         self.rows: list[Row] = []
-        self.models = {"fp32": model.read_bytes()}
-        self.models["tf32"] = self.models["fp32"]
-        self.models["fp16"] = to_half(onnx.load(model)).SerializeToString()
+        self.model = model
         self.paths = paths
 
     def grid(self, tile_size: int) -> TileGrid:
@@ -79,8 +77,9 @@ class Bench:
         }
         tensorrt = {"trt_fp16_enable": str(setting.precision == "fp16")}
         extra = {"CUDAExecutionProvider": cuda, "TensorrtExecutionProvider": tensorrt}
+        model = self.model.read_bytes()
         session = onnxruntime.InferenceSession(
-            self.models[setting.precision],
+            to_half(onnx.load_from_string(model)).SerializeToString() if setting.precision == "fp16" else model,
             options,
             providers=[(name, {**given, **extra.get(name, {})}) for name, given in providers],
         )
