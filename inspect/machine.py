@@ -1,14 +1,18 @@
 """What this process runs with and how much memory it took."""
 
+import ctypes
 import importlib.metadata
 import os
 import platform
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnxruntime
+
+M_MMAP_THRESHOLD = -3  # of malloc.h
 
 
 def versions() -> dict[str, str]:
@@ -61,3 +65,14 @@ def total_memory_gib() -> float | None:
     except OSError:
         limit = "max"
     return (memory if limit == "max" else min(memory, int(limit))) / 2**30
+
+
+def give_back_large_blocks() -> None:
+    """Has every freed block of 1 MiB or more go back to the system at once; with glibc only, elsewhere nothing changes.
+
+    glibc keeps blocks of up to 32 MiB once one of that size was freed (mallopt(3), M_MMAP_THRESHOLD), and the images of
+    a process that runs for months leave gaps between them: `flawmap serve` had 555 MiB with one client that posts
+    5120x5120 images one after the other and 650 MiB with eight, and with this 467 and 491.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)

@@ -51,6 +51,7 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(f"`flawmap serve` needs {', '.join(missing)}: pip install 'flawmap[serve]'")
+    from flawmap.inspect.machine import give_back_large_blocks
     from flawmap.inspect.serve_server import listen
     from flawmap.inspect.serve_service import service
     from flawmap.inspect.service.access import Keys, is_loopback
@@ -63,6 +64,7 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
         )
     if (runs_dir / RUN_INFO).exists():
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a run itself: give the folder that holds it")
+    give_back_large_blocks()
     with service(runs_dir, model, settings, keys) as (app, stop):
 
         def opened(address: str) -> None:

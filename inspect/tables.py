@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flawmap.inspect.records import ImageRecord
 from flawmap.inspect.run_layout import IMAGES_TABLE, REGIONS_TABLE
+from flawmap.tiling.sheet_text import sheet_text
 from flawmap.tiling.whole_file import write_whole
 
 IMAGE_COLUMNS = ("image", "verdict", "severity", "n_regions", "width", "height", "milliseconds", "error")
@@ -28,7 +29,8 @@ def write_tables(run_dir: Path, records: Iterable[ImageRecord], *, with_parts: b
     `with_parts`: with the columns that a recipe adds.
 
     Severities have 3 decimals, scores and measures 6 digits, centroids 2 decimals, milliseconds (all stages of one
-    image) 1. An image that could not be inspected has no severity, a measure that is not known is empty.
+    image) 1. An image that could not be inspected has no severity, a measure that is not known is empty. Texts that a
+    spreadsheet would take for formulas have an apostrophe in front.
     """
     with (
         write_whole(run_dir / IMAGES_TABLE) as images_path,
@@ -40,28 +42,28 @@ def write_tables(run_dir: Path, records: Iterable[ImageRecord], *, with_parts: b
         images.writerow([*IMAGE_COLUMNS, *(PART_COLUMNS if with_parts else ())])
         regions.writerow([*REGION_COLUMNS, *(PART_COLUMNS if with_parts else ())])
         for record in records:
-            part = [record.part, record.camera] if with_parts else []
+            part = [sheet_text(record.part), sheet_text(record.camera)] if with_parts else []
             images.writerow([*_image_row(record), *part])
             regions.writerows([*row, *part] for row in _region_rows(record))
 
 
 def _image_row(record: ImageRecord) -> list[object]:
     return [
-        record.image,
+        sheet_text(record.image),
         record.verdict,
         "" if record.verdict == "ERROR" else _decimals(record.severity, 3),
         record.n_regions,
         record.width,
         record.height,
         _decimals(record.milliseconds.get("total", 0.0), 1),
-        record.error,
+        sheet_text(record.error),
     ]
 
 
 def _region_rows(record: ImageRecord) -> Iterable[list[object]]:
     for region in record.regions:
         yield [
-            record.image,
+            sheet_text(record.image),
             region.region,
             region.x_min,
             region.y_min,
@@ -76,9 +78,9 @@ def _region_rows(record: ImageRecord) -> Iterable[list[object]]:
             region.verdict,
             *(_digits(getattr(region, name)) for name in MEASURES),
             region.fragments,
-            region.defect_class,
-            region.rule,
-            region.zone,
+            sheet_text(region.defect_class),
+            sheet_text(region.rule),
+            sheet_text(region.zone),
         ]
 
 

@@ -536,3 +536,21 @@ def test_memory_does_not_grow_with_the_folder(tmp_path: Path) -> None:
     info: RunInfo = inspect_folder([folder], bundle, tmp_path / "run", progress=measure)
     assert (info.counts["images"], info.counts["ERROR"]) == (40, 0)
     assert max(resident[20:]) - max(resident[:20]) < 3 * 16 * 2**20
+
+
+FORMULAS = ["=1+1.png", "@SUM(A1).png", "+5V.png", "-rf.png", "\tx.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_no_name_is_a_formula_in_a_spreadsheet(bundle: Path, tmp_path: Path) -> None:
+    """Both tables say it with an apostrophe, as a person would type it there; records have the name as it is."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in (*FORMULAS, "a=b.png"):
+        write_image(folder / name, good_image(60, 70, seed=1, defects=1))
+    inspect_folder([folder], bundle, tmp_path / "run")
+    for name in ("images.csv", "regions.csv"):
+        images = {row["image"] for row in table(tmp_path / "run" / name)}
+        assert images == {"a=b.png", *(f"'{name}" for name in FORMULAS)}
+    records = {read_record(path).image for path in (tmp_path / "run" / "regions").iterdir()}  # type: ignore[union-attr]
+    assert records == {"a=b.png", *FORMULAS}

@@ -414,9 +414,10 @@ def test_hostile_names_end_in_their_part(station: Path, tmp_path: Path) -> None:
     info = inspect_folder([folder], write_recipe(station, expected=["top", "side1"]), tmp_path / "run")
     assert info.counts["ERROR"] == 0
     found = parts(tmp_path / "run")
-    assert sorted(found) == sorted(hostile)
+    in_table = ["'=1+1" if part == "=1+1" else part for part in hostile]  # no formula in a spreadsheet
+    assert sorted(found) == sorted(in_table)
     assert all(row["n_images"] == "2" for row in found.values())
-    assert all((found[part]["verdict"] == "NG") == bool(number % 2) for number, part in enumerate(hostile))
+    assert all((found[part]["verdict"] == "NG") == bool(number % 2) for number, part in enumerate(in_table))
     page = Page(tmp_path / "run" / "index.html")
     assert len(page.names) == 3 * len(hostile)  # a part, and its images below it
     assert sum(tag == "script" for tag, _ in page.elements) == 1

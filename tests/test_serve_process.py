@@ -1,5 +1,6 @@
 """`flawmap serve` as it runs in a plant: the installed command, real sockets, real clients, all at once."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -239,3 +240,29 @@ def test_no_other_command_loads_what_only_the_service_needs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert FLAWMAP.exists()
+
+
+UNIT = Path(__file__).parents[1] / "configs" / "flawmap-serve@.service"
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    """As installed, but for the program, which lies elsewhere here; any warning is a failure."""
+    text = UNIT.read_text(encoding="utf-8").replace("/opt/flawmap/bin/flawmap", sys.executable)
+    unit = tmp_path / UNIT.name.replace("@", "@board")
+    unit.write_text(text, encoding="utf-8")
+    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
+    about_us = [line for line in (done.stdout + done.stderr).splitlines() if "flawmap" in line]
+    assert (done.returncode, about_us) == (0, []), done.stderr
+
+
+def test_systemd_is_told_when_it_serves_and_when_it_stops(bundle: Path, tmp_path: Path) -> None:
+    """`Type=notify`, spoken over a real socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(60)
+        with Served(tmp_path / "runs", bundle, NOTIFY_SOCKET=str(tmp_path / "notify")) as served:
+            assert systemd.recv(1000) == b"READY=1"
+            assert httpx.get(f"{served.address}/health").status_code == 200
+            assert served.stop() == (0, "")
+            assert systemd.recv(1000) == b"STOPPING=1"

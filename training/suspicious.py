@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from flawmap.tiling.sheet_text import sheet_text
 from flawmap.tiling.whole_file import write_whole
 from flawmap.training.good_images import GoodImages
 from flawmap.training.hard_places import Peak
@@ -49,7 +50,7 @@ def _write(table: Path, picture: Path, height: str, peaks: list[Peak], images: G
         writer.writerow(("image", "x", "y", height))
         for peak in peaks:
             y, x = images.place_in_picture(peak.place.image, peak.place.y, peak.place.x)
-            writer.writerow((images.paths[peak.place.image].name, x, y, f"{peak.logit:.3f}"))
+            writer.writerow((sheet_text(images.paths[peak.place.image].name), x, y, f"{peak.logit:.3f}"))
     rows = -(-min(SHOWN, len(peaks)) // COLUMNS)
     figure = Figure(figsize=(2.2 * COLUMNS, 2.4 * rows), layout="constrained")
     FigureCanvasAgg(figure)

@@ -27,6 +27,7 @@ from flawmap.inspect.recipe.name_pattern import Glob
 from flawmap.inspect.records import ImageRecord, RecipeInfo, Verdict
 from flawmap.inspect.run_layout import PARTS_TABLE
 from flawmap.inspect.thresholds import REVIEW_BAND
+from flawmap.tiling.sheet_text import sheet_text
 from flawmap.tiling.whole_file import write_whole
 
 COLUMNS = ("part", "verdict", "severity", "n_images", "worst_image", "missing_cameras")
@@ -131,4 +132,5 @@ def write_parts(run_dir: Path, results: Iterable[PartResult]) -> None:
         for part in results:
             severity = "" if part.verdict == "ERROR" else round(part.severity, 3) + 0.0  # not -0.0
             missing = ";".join(part.missing_cameras)
-            table.writerow([part.part, part.verdict, severity, part.n_images, part.worst_image, missing])
+            texts = [sheet_text(text) for text in (part.part, part.worst_image, missing)]
+            table.writerow([texts[0], part.verdict, severity, part.n_images, *texts[1:]])

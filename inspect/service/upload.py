@@ -21,7 +21,7 @@ from flawmap.inspect.service.image_names import fault_of_name
 logging.getLogger("python_multipart").addHandler(logging.NullHandler())
 
 STALLED = 30.0  # s without a byte, after which nobody waits for the rest
-PIECE = 1 << 20  # bytes that are written at a time
+PIECE = 1 << 18  # bytes that are written at a time
 FRAME = 1 << 16  # bytes of a request beside its image: boundaries and headers
 
 
