@@ -10,9 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from flawmap.inspect.plain_text import plain
 from flawmap.inspect.records import RunInfo
 from flawmap.inspect.report.gallery import Exhibit
-from flawmap.inspect.report.page_text import environment, without_surrogates
+from flawmap.inspect.report.page_text import environment
 from flawmap.tiling.whole_file import write_text
 
 PAGE = "index.html"
@@ -61,7 +62,7 @@ def write_evaluation_page(
         gallery=gallery,
         style=Markup(style),
     )
-    write_text(folder / PAGE, without_surrogates(rendered))
+    write_text(folder / PAGE, plain(rendered))
     return folder / PAGE
 
 

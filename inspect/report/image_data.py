@@ -9,10 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flawmap.inspect.plain_text import plain_values
 from flawmap.inspect.records import ImageRecord, RegionRecord
 from flawmap.inspect.report.deep_zoom import HEAT_TILE, OVERLAP_PX, TILE_PX, Pyramid
 from flawmap.inspect.report.heat_scale import HeatScale
-from flawmap.inspect.report.page_text import link, number, severity, whole, without_surrogates
+from flawmap.inspect.report.page_text import link, number, severity, whole
 from flawmap.inspect.report.pictures import PANEL_MAX_PX, crop_box, strip_size
 from flawmap.inspect.run_layout import zoom_folder
 
@@ -52,7 +53,7 @@ def image_data(
         "dropped": len(record.regions) - record.n_regions,
         "share": f"{100 * record.counted_share:.0f} %" if record.counted_share < 1 else "",
     }
-    cleaned: dict[str, Any] = _clean(data)
+    cleaned: dict[str, Any] = plain_values(data)
     return cleaned
 
 
@@ -138,12 +139,3 @@ def _fact(name: str, value: object) -> list[tuple[str, str]]:
     else:
         text = str(value)
     return [(what, f"{text}{'' if unit == '°' else ' '}{unit}".strip())]
-
-
-def _clean(value: Any) -> Any:
-    """Texts as the page shows them: bytes of a file name that are not UTF-8 as \\xe9."""
-    if isinstance(value, str):
-        return without_surrogates(value)
-    if isinstance(value, dict):
-        return {key: _clean(one) for key, one in value.items()}
-    return [_clean(one) for one in value] if isinstance(value, list | tuple) else value

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from flawmap.inspect.plain_text import plain
 from flawmap.inspect.recorded_run import RecordedRun, read_recorded_run
 from flawmap.inspect.records import ImageRecord, RunInfo
 from flawmap.inspect.report.defect_map import defect_maps
 from flawmap.inspect.report.heat_scale import INFERNO, NG_PLACE, REVIEW_PLACE, HeatScale
 from flawmap.inspect.report.image_data import IMAGE_CALL, image_script
-from flawmap.inspect.report.page_text import environment, without_surrogates
+from flawmap.inspect.report.page_text import environment
 from flawmap.inspect.report.part_rows import PartRow, axis_of_parts, part_rows
 from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
 from flawmap.inspect.report.viewer_files import bring_viewer
@@ -142,7 +143,7 @@ def render(run: RunInfo, images: list[PageImage], viewer: str | None, damaged: S
         # The browser runs this script and those of the run folder, whatever a file name or a record says.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    return without_surrogates(rendered)
+    return plain(rendered)
 
 
 def _total(milliseconds: dict[str, float]) -> float | None:

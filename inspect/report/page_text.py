@@ -1,6 +1,5 @@
 """Text as pages show it: escaped, numbers as people write them, links that stay inside the run folder."""
 
-import re
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
@@ -22,11 +21,6 @@ def link(path: str) -> str:
     return "./" + quote("/".join(parts).encode("utf-8", "surrogateescape"))
 
 
-def without_surrogates(text: str) -> str:
-    """Bytes of a file name that are not UTF-8 are shown as \\xe9: the page itself must be UTF-8."""
-    return re.sub("[\ud800-\udfff]", lambda found: _escaped(ord(found[0])), text)
-
-
 def severity(severity: float) -> str:
     """Two decimals, a real minus sign; `>99` beyond that."""
     return shown_severity(severity).replace("-", "−")
@@ -40,7 +34,3 @@ def number(value: float) -> str:
 def whole(value: float) -> str:
     """A whole number, thousands apart."""
     return f"{value:,.0f}".replace(",", "\u202f").replace("-", "−")
-
-
-def _escaped(code: int) -> str:
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"

@@ -17,7 +17,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 
-from flawmap.inspect.report.page_text import without_surrogates
+from flawmap.inspect.plain_text import plain
 
 WIDTH, HEIGHT, MARGIN = 210.0, 297.0, 18.0  # mm
 INSIDE = WIDTH - 2 * MARGIN
@@ -151,7 +151,7 @@ def _width(text: str, size: float, weight: str) -> float:
 def printable(text: str) -> str:
     """`text` in the characters that the font has: any other is written as \\u4e2d, and line ends as \\u000a."""
     known = _known()
-    return "".join(c if ord(c) in known and c.isprintable() else f"\\u{ord(c):04x}" for c in without_surrogates(text))
+    return "".join(c if ord(c) in known and c.isprintable() else f"\\u{ord(c):04x}" for c in plain(text))
 
 
 @cache
