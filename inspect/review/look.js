@@ -122,7 +122,7 @@ function regionRow(one) {
     "button",
     { type: "button", "data-key": one.key, tabindex: one.key === chosen ? 0 : -1, "aria-current": one.key === chosen ? "true" : null },
     element("b", { class: `tag ${one.verdict ?? "drawn"}` }, one.label),
-    element("span", {}, one.drawn ? "drawn by hand" : `${one.verdict}, severity ${one.severity.toFixed(2)}`),
+    element("span", {}, one.drawn ? "drawn by hand" : `${one.verdict}, severity ${one.severity > 99 ? ">99" : one.severity.toFixed(2)}`),
     element("small", { class: `mark ${one.mark?.mark ?? "none"}` }, one.mark ? NAMES[one.mark.mark] : one.dropped ? "dropped by a rule" : "unmarked"),
   );
   button.addEventListener("click", () => choose(one.key));
