@@ -52,7 +52,15 @@ def answering() -> Iterator[None]:
 def review_routes(reviews: Reviews, pictures_of: Callable[[RecordedRun, RecordedImage], dict[str, Any]]) -> APIRouter:
     """`pictures_of`: what a page needs to show an image of a run."""
     router = APIRouter(prefix="/api/runs/{run}/review", tags=["review"])
+    _add_reading(router, reviews, pictures_of)
+    _add_marking(router, reviews)
+    _add_figures(router, reviews)
+    return router
 
+
+def _add_reading(
+    router: APIRouter, reviews: Reviews, pictures_of: Callable[[RecordedRun, RecordedImage], dict[str, Any]]
+) -> None:
     @router.get(
         "",
         summary="How far the review of a run has come, image by image",
@@ -73,6 +81,8 @@ def review_routes(reviews: Reviews, pictures_of: Callable[[RecordedRun, Recorded
             recorded, one, reviewed = reviews.image(run, image)
             return ImageReviewDetail.of_image(reviewed, pictures_of(recorded, one))
 
+
+def _add_marking(router: APIRouter, reviews: Reviews) -> None:
     @router.post(
         "/images/{image}/marks",
         summary="Marks a region or a place, or takes a mark back",
@@ -110,6 +120,8 @@ def review_routes(reviews: Reviews, pictures_of: Callable[[RecordedRun, Recorded
             reviews.run(run)
             return [MarkAnswer.of(entry) for entry in reviews.store.history(run, image)]
 
+
+def _add_figures(router: APIRouter, reviews: Reviews) -> None:
     @router.get("/figures", summary="Recall, false alarms and proposed thresholds", responses=refusals(404, 409))
     def run_figures(
         run: str,
@@ -120,8 +132,6 @@ def review_routes(reviews: Reviews, pictures_of: Callable[[RecordedRun, Recorded
     ) -> list[FiguresAnswer]:
         with answering():
             return figures_answers(reviews.run(run), recall, false_alarms)
-
-    return router
 
 
 def figures_answers(run: ReviewedRun, recall: float, false_alarms: float | None) -> list[FiguresAnswer]:
