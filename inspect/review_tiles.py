@@ -21,6 +21,7 @@ from flawmap.inspect.review_files import Exported, copied, reviewed_files
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.reading import Reading
+from flawmap.tiling.sheet_text import sheet_text
 from flawmap.tiling.whole_file import write_whole
 
 TILE_PX = 256
@@ -60,8 +61,8 @@ def _write_tiles(run: RecordedRun, picture: Path, image: ReviewedImage, folder: 
         folder.mkdir(parents=True, exist_ok=True)
         write_image(folder / tile, pixels[box[0] : box[2], box[1] : box[3]])
         numbers = [region.x_min, region.y_min, region.x_max, region.y_max, round(region.severity, 3), region.score_max]
-        texts = [_safe(tile), _safe(image.record.image)]
-        rows.append([*texts, region.region, *numbers, _safe(entry.reviewer), _safe(entry.note)])
+        texts = [sheet_text(plain(tile)), sheet_text(plain(image.record.image))]
+        rows.append([*texts, region.region, *numbers, sheet_text(entry.reviewer), sheet_text(entry.note)])
     return rows
 
 
@@ -83,9 +84,3 @@ def _reading_of(run: RecordedRun, record: ImageRecord) -> Reading:
     if run.info.recipe is None or record.model is None:
         return Reading(**run.info.images)
     return Reading(**run.info.recipe.models[record.model].images)
-
-
-def _safe(text: str) -> str:
-    """No spreadsheet takes a name for a formula: https://owasp.org/www-community/attacks/CSV_Injection."""
-    text = plain(text)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -187,13 +187,16 @@ def test_a_box_is_dragged_where_it_is_seen(browser: Any, runs_dir: Path) -> None
 
 
 def test_new_results_and_other_peoples_marks_appear(browser: Any, runs_dir: Path) -> None:
+    images, bundle = runs_dir.parent / "images", runs_dir.parent / "toy"
+    inspect_folder([images], bundle, runs_dir / "live", zoom=False)
     with serving(runs_dir) as address, review_at(browser, address) as page:
-        images = runs_dir.parent / "images"
+        page.locator("#run").select_option("live")
+        page.get_by_text("0 of 5 regions marked").wait_for()
         write_image(images / "later.png", good_image(HEIGHT, WIDTH, seed=9))
-        inspect_folder([images], runs_dir.parent / "toy", runs_dir / "monday", fresh=True)
+        inspect_folder([images], bundle, runs_dir / "live", zoom=False)
         page.locator("#images bdi", has_text="later.png").wait_for(timeout=15_000)
         request = urllib.request.Request(
-            f"{address}/api/runs/monday/review/images/a9.png/marks",
+            f"{address}/api/runs/live/review/images/a9.png/marks",
             json.dumps({"mark": "defect", "region": 1, "reviewer": "somebody else"}).encode(),
             {"Content-Type": "application/json"},
         )
@@ -247,7 +250,7 @@ def test_every_text_has_the_contrast_of_wcag_aa(browser: Any, runs_dir: Path, sc
 
 def test_nothing_is_cut_off_at_1280_by_800(browser: Any, runs_dir: Path) -> None:
     with serving(runs_dir) as address, review_at(browser, address) as page:
-        press(page, "m")
+        press(page, "d", "c", "m")
         outside = page.evaluate(
             """() => [...document.querySelectorAll("button, input, select, h2, #says, .keys")].filter((one) => {
               const box = one.getBoundingClientRect();

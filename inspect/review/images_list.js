@@ -93,7 +93,7 @@ function stateOf(image) {
   if (image.unmarked) open.push(`${image.unmarked} unmarked`);
   if (image.unsure) open.push(`${image.unsure} unsure`);
   if (image.stale) open.push(`${image.stale} stale`);
-  return open.join(", ") || "not seen as a whole";
+  return open.join(", ") || "not seen whole";
 }
 
 // One image on or back; its first unmarked region is chosen, or its last when one came from behind.
@@ -110,6 +110,7 @@ async function chooseRun(id) {
   [version, images, at] = ["", [], null];
   runChoice.value = id;
   history.replaceState(null, "", `/review/${encodeURIComponent(id)}`);
+  document.getElementById("used").textContent = "";
   document.getElementById("coco").href = `${reviewOf(id)}/coco`;
   clearLook();
   await refresh();

@@ -11,7 +11,12 @@ const keyOf = (box) => [box.x_min, box.y_min, box.x_max, box.y_max].join(",");
 // Everything that bears a mark or should: regions, then what people drew.
 function places() {
   if (!detail) return [];
-  const regions = detail.regions.map((region) => ({ ...region, key: keyOf(region.box), label: String(region.region) }));
+  const regions = detail.regions.map((region, index) => ({
+    ...region,
+    key: keyOf(region.box),
+    label: String(region.region),
+    severity: detail.pictures.regions[index].severity, // as the report words it
+  }));
   const drawn = detail.drawn.map((mark, index) => ({ box: mark.box, key: keyOf(mark.box), label: `+${index + 1}`, drawn: true, mark }));
   return [...regions, ...drawn];
 }
@@ -122,7 +127,7 @@ function regionRow(one) {
     "button",
     { type: "button", "data-key": one.key, tabindex: one.key === chosen ? 0 : -1, "aria-current": one.key === chosen ? "true" : null },
     element("b", { class: `tag ${one.verdict ?? "drawn"}` }, one.label),
-    element("span", {}, one.drawn ? "drawn by hand" : `${one.verdict}, severity ${one.severity > 99 ? ">99" : one.severity.toFixed(2)}`),
+    element("span", {}, one.drawn ? "drawn by hand" : `${one.verdict}, severity ${one.severity}`),
     element("small", { class: `mark ${one.mark?.mark ?? "none"}` }, one.mark ? NAMES[one.mark.mark] : one.dropped ? "dropped by a rule" : "unmarked"),
   );
   button.addEventListener("click", () => choose(one.key));
@@ -152,7 +157,7 @@ function drawChosen() {
     button.tabIndex = current ? 0 : -1;
     if (current) button.scrollIntoView({ block: "nearest" });
   }
-  const known = detail?.pictures.regions.find((region) => region.box.join(",") === chosen);
+  const known = detail?.pictures.regions.find((region) => region.box.join(",") === chosen); // none of what was drawn
   const strip = document.getElementById("strip");
   strip.hidden = !known?.strip;
   if (known?.strip) {
