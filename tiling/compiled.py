@@ -17,7 +17,8 @@ def compiled(function: Function) -> Function:
 
     numba keeps it in `NUMBA_CACHE_DIR` where that is set, else in `__pycache__` beside the source, else (a read-only
     installation) in the user's cache folder. Where none of them can be written to, numba refuses to import; flawmap
-    then compiles anew in every process (about two seconds) instead. Whoever waits for it is told (`_Announce`).
+    then compiles anew in every process (about two seconds) instead. Whoever waits for it is told (`_Announce`). What is
+    kept is as old as the function's own file: who edits one that it calls in another file removes the `__pycache__`.
 
     Never `parallel=True`: beside torch it made a step fifty times slower, and numba's workqueue layer aborts the
     process when two Python threads enter it.
