@@ -46,21 +46,12 @@ class DayRuns:
         self._open = ExitStack()
         self._next: dict[str, int] = {}  # name of an image -> number of the next one that is called so
 
-    def folder(self) -> Path:
-        """Today's run folder, ready to be written. InspectionStoppedError where none can be."""
-        today = self._today()
-        if today != self._day:
-            self.close()
-            self._folder, self._run = self._begin(today)
-            self._day, self._next = today, {}
-        return self._folder
-
-    def entry(self, job: Job) -> InputImage:
-        """The image of `job` in today's folder, under a name that it has for itself: a.png, a-2.png, a-3.png.
+    def entry(self, job: Job) -> tuple[Path, InputImage]:
+        """Today's folder, and the image of `job` in it, under a name that it has for itself: a.png, a-2.png, a-3.png.
 
         What was sent is moved to received/; to what lies on this machine a link is put there. InspectionStoppedError.
         """
-        run_dir = self.folder()
+        run_dir = self._folder_of_today()
         with writing(run_dir):
             name, place = self._free(run_dir, job)
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +63,8 @@ class DayRuns:
                 path = job.path
                 with suppress(OSError):  # there before, of another page; or not allowed, as on Windows
                     place.symlink_to(file_of(job.path))
-        return InputImage(path, name, file_name(name), self._plan.models[0].bundle.info.image.reading)
+        reading = self._plan.models[0].bundle.info.image.reading
+        return run_dir, InputImage(path, name, file_name(name), reading)
 
     def close(self) -> None:
         """Writes the tables and the page of the folder that was today's, and lets go of it."""
@@ -84,6 +76,15 @@ class DayRuns:
                 conclude(self._folder, self._run, recorded(self._folder, self._folder / RECEIVED), "finished")
             except (FlawmapError, OSError) as error:  # a record that somebody damaged, a full disk
                 self._say(f"{self._folder}: tables and page are not written: {error}")
+
+    def _folder_of_today(self) -> Path:
+        """Ready to be written; that of another day is closed."""
+        today = self._today()
+        if today != self._day:
+            self.close()
+            self._folder, self._run = self._begin(today)
+            self._day, self._next = today, {}
+        return self._folder
 
     def _begin(self, today: date) -> tuple[Path, RunInfo]:
         problem = ""

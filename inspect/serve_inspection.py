@@ -88,14 +88,17 @@ class InspectionWorker:
 
     def _inspected(self, job: Job) -> Inspected:
         start = time.perf_counter()
-        entry = self._runs.entry(job)
-        run_dir = self._runs.folder()
-        record = self._record(run_dir, entry)
-        record.milliseconds["total"] = (time.perf_counter() - start) * 1e3
-        if job.received and (record.verdict == "ERROR" or not self._settings.keep_uploads):
-            file_of(entry.path).unlink(missing_ok=True)
-        with writing(run_dir):
-            write_record(run_dir, entry.name, record)
+        run_dir, entry = self._runs.entry(job)
+        keep = False
+        try:
+            record = self._record(run_dir, entry)
+            record.milliseconds["total"] = (time.perf_counter() - start) * 1e3
+            with writing(run_dir):
+                write_record(run_dir, entry.name, record)
+            keep = self._settings.keep_uploads and record.verdict != "ERROR"
+        finally:
+            if job.received and not keep:
+                file_of(entry.path).unlink(missing_ok=True)
         return Inspected(run_dir, entry.name, record)
 
     def _record(self, run_dir: Path, entry: InputImage) -> ImageRecord:

@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from flawmap.inspect.line.service_notice import notify
 from flawmap.tiling.errors import UsageError
 
+LAST_ANSWERS = 240  # s after a stop that those may take who are being answered: less than the systemd unit allows
+
 
 class _Server(uvicorn.Server):
     """SIGTERM or Ctrl-C ask for the end: those who wait are answered first."""
@@ -44,7 +46,13 @@ def listen(
     with listener:
         shown = f"[{host}]" if ":" in host else host
         say(f"http://{shown}:{listener.getsockname()[1]}")
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, date_header=True)
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=LAST_ANSWERS,
+        )
         notify("READY=1")
         server = _Server(config, before_stop)
         server.run(sockets=[listener])

@@ -213,6 +213,23 @@ def served_overlay(own: Service, images: Any) -> int:
     return own.client.get(address).status_code
 
 
+def test_a_number_that_python_cannot_read_is_a_name_all_the_same(own: Service) -> None:
+    record = read_record(record_path(own.runs_dir / "monday", "part2.png"))
+    assert record is not None
+    write_record(own.runs_dir / "monday", "any.png", record.model_copy(update={"image": "9" * 9000}))
+    assert get(own, "/api/runs/monday/images?sort=image")["images"][0]["image"] == "9" * 9000
+
+
+def test_a_browser_that_has_a_file_does_not_get_it_again(own: Service) -> None:
+    address = get(own, "/api/runs/monday/images/part2.png")["overlay"]
+    first = own.client.get(address)
+    assert first.headers["cache-control"] == "private, no-cache"
+    again = own.client.get(address, headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    (own.runs_dir / "monday" / "overlays" / "part2.png.jpg").write_bytes(b"another")
+    assert own.client.get(address, headers={"If-None-Match": first.headers["etag"]}).content == b"another"
+
+
 TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
 
 
@@ -281,8 +298,8 @@ def test_no_path_leads_out_of_the_run(trapped: Path, pieces: list[str]) -> None:
     path = "/".join(pieces)
     found = run_file(trapped, path)
     if found is not None:
-        assert found[0].is_relative_to(trapped.resolve())
-        assert found[0].read_bytes() != b"secret"
+        assert found.path.is_relative_to(trapped.resolve())
+        assert found.path.read_bytes() != b"secret"
 
 
 def test_nor_over_http(served: Service) -> None:

@@ -364,3 +364,22 @@ def test_a_day_ends_at_midnight(bundle: Path, images: Path, tmp_path: Path) -> N
         states = {run["id"]: (run["state"], run["counts"]["images"]) for run in served.client.get("/api/runs").json()}
     assert states == {"service-20261126": ("finished", 2), "service-20261127": ("running", 1)}
     assert (tmp_path / "runs" / "service-20261127" / "index.html").is_file()
+
+
+def test_nothing_that_was_sent_is_kept_where_that_is_asked(bundle: Path, images: Path, tmp_path: Path) -> None:
+    with in_process(tmp_path / "runs", bundle, keep_uploads=False, zoom=False) as served:
+        for name in ("part2.png", "part2-2.png"):
+            assert served.send(images / "part2.png").json()["image"] == name
+        assert list((todays(served) / "received").iterdir()) == []
+        assert list((todays(served) / "zoom").iterdir()) == []
+
+
+def test_the_page_of_the_api_names_every_route_and_loads_nothing(served: Service) -> None:
+    page = served.client.get("/api")
+    assert page.headers["content-security-policy"] == "default-src 'none'; style-src 'unsafe-inline'"
+    for path, methods in served.client.get("/openapi.json").json()["paths"].items():
+        for method in methods:
+            assert f"<code>{method.upper()} {path}</code>" in page.text
+    assert re.findall(r"(?:src|href)=\S+", page.text) == ['href="/openapi.json">openapi.json</a>']
+    assert served.client.get("/docs").status_code == 404  # FastAPI's own would load scripts from the internet
+    assert served.client.get("/").headers["location"] == "/review"

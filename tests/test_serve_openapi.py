@@ -40,7 +40,7 @@ KNOWN = {"run": "monday", "image": "part.png", "region": 1, "path": "index.html"
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("known", [False, True])
 def test_every_answer_is_one_that_the_document_names(served: Service, mode: GenerationMode, known: bool) -> None:
-    ask_everything(served, mode, known, n_examples=5)
+    ask_everything(served, mode, known, n_examples=3)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from flawmap.tiling.errors import UsageError
 
 IMAGE_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff")
 
+LONGEST_NUMBER = 4000  # digits
 NameKey = list[tuple[int, int]]
 
 
@@ -62,4 +63,7 @@ def natural_order(path: PurePath) -> tuple[list[NameKey], str]:
 def _name_key(name: str) -> NameKey:
     """Character by character, a run of digits counting as one character: a.png, a2.png, a10.png, a_1.png."""
     pieces = re.findall("[0-9]+|[^0-9]", name.casefold())
-    return [(ord("0"), int(piece)) if piece[0] in "0123456789" else (ord(piece), 0) for piece in pieces]
+    # Python refuses to make numbers of more digits than LONGEST_NUMBER: no file has them, a damaged record may.
+    return [
+        (ord("0"), int(piece[:LONGEST_NUMBER])) if piece[0] in "0123456789" else (ord(piece), 0) for piece in pieces
+    ]

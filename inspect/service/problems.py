@@ -39,6 +39,10 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return problem(422, "; ".join(_sentence(one) for one in error.errors()[:5]))
 
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:  # a fault of flawmap's, which its log tells
+        return problem(500, "the service could not answer; its log says why")
+
 
 def _sentence(error: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"][1:]) or str(error["loc"][0])

@@ -1,5 +1,7 @@
 """The files of a run that a browser may have: what flawmap wrote there, and nothing else on the machine."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from flawmap.inspect.run_layout import (
@@ -31,8 +33,17 @@ MEDIA_TYPES = {
 }
 
 
-def run_file(run_dir: Path, path: str) -> tuple[Path, str] | None:
-    """(file, media type) of `path`, relative to `run_dir`; None where there is none that may be had.
+@dataclass(frozen=True)
+class RunFile:
+    """A file, what it is, and its size and time of change."""
+
+    path: Path
+    media_type: str
+    status: os.stat_result
+
+
+def run_file(run_dir: Path, path: str) -> RunFile | None:
+    """The file at `path`, relative to `run_dir`; None where there is none that may be had.
 
     No link leads out of the run folder, hidden files and files of other kinds are not there.
     """
@@ -48,7 +59,7 @@ def run_file(run_dir: Path, path: str) -> tuple[Path, str] | None:
     try:
         file = run_dir.joinpath(*parts).resolve()
         if file.is_file() and file.is_relative_to(run_dir.resolve()):
-            return file, media_type
+            return RunFile(file, media_type, file.stat())
     except (OSError, ValueError, RuntimeError):  # a name too long, a link to itself
         pass
     return None

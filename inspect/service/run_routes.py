@@ -5,8 +5,8 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, Header, HTTPException, Query
+from fastapi.responses import FileResponse, Response
 
 from flawmap.inspect.plain_text import plain
 from flawmap.inspect.records import ImageRecord, RegionRecord
@@ -26,6 +26,8 @@ from flawmap.tiling.errors import UsageError
 from flawmap.tiling.image_listing import natural_order
 
 MOST_IMAGES = 1000  # in one answer
+# A browser keeps pictures, and asks before it shows them again: a run may be done anew under the same names.
+ASK_AGAIN = {"Cache-Control": "private, no-cache"}
 WORST_FIRST = ("ERROR", "DAMAGED", "NG", "REVIEW", "OK")
 
 
@@ -93,13 +95,16 @@ def run_routes(history: History) -> APIRouter:
         "/{run}/files/{path:path}",
         summary="A file of a run: report, tables, pictures",
         response_class=FileResponse,
-        responses=problems(404, 422),
+        responses=problems(404, 422) | {304: {"description": "As `If-None-Match` had it"}},
     )
-    def file(run: str, path: str) -> FileResponse:
+    def file(run: str, path: str, if_none_match: Annotated[str, Header()] = "") -> Response:
         found = run_file(_run(history, run).folder, path)
         if found is None:
             raise HTTPException(404, f"run `{run}` has no file `{path[:200]}`")
-        return FileResponse(found[0], media_type=found[1])
+        answer = FileResponse(found.path, headers=ASK_AGAIN, media_type=found.media_type, stat_result=found.status)
+        if if_none_match == answer.headers["etag"]:
+            return Response(status_code=304, headers=ASK_AGAIN | {"ETag": if_none_match})
+        return answer
 
     return router
 
