@@ -145,6 +145,27 @@ def test_everything_is_done_by_keys(browser: Any, runs_dir: Path) -> None:
         assert page.locator("#images bdi", has_text="a10.png").count() == 0
 
 
+def test_tab_leads_through_lists_and_not_into_every_row(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#filter").focus()
+        press(page, "Tab")
+        first = page.evaluate("document.activeElement.dataset.image")
+        press(page, "ArrowDown")
+        second = page.evaluate("document.activeElement.dataset.image")
+        assert first and second and first != second
+        press(page, "Enter")
+        page.locator(f'#images [data-image="{second}"][aria-current]').wait_for()
+        assert page.evaluate("document.activeElement.dataset.image") == second
+        press(page, "Tab")
+        assert page.evaluate("document.activeElement.id") == "wish-recall"
+        page.locator("#images bdi", has_text="a10.png").click()
+        page.get_by_text("3 of 3 still to be marked").wait_for()
+        page.locator("#regions [aria-current]").focus()
+        press(page, "d")
+        page.get_by_text("2 of 3 still to be marked").wait_for()
+        assert page.evaluate("document.activeElement.textContent").startswith("2")  # the next one that is unmarked
+
+
 def test_a_missed_defect_is_drawn(browser: Any, runs_dir: Path) -> None:
     with serving(runs_dir) as address, review_at(browser, address) as page:
         page.locator("#images button", has=page.get_by_text("good.png", exact=True)).click()

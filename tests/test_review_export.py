@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from pycocotools.coco import COCO
 
 from flawmap.export.bundle import read_bundle
@@ -194,6 +195,27 @@ def test_pictures_that_are_gone_or_others_are_left_out(reviewer: Reviewer, folde
     exported = export_review(reviewer.result(), ReviewFormat.MASKS, folder / "truth")
     assert "2 complete images are gone, or another by now: left out" in exported.notes
     assert len(list((folder / "truth" / "test").rglob("*.png"))) == 3
+
+
+def test_pages_of_a_stack_have_masks_of_their_own(tmp_path: Path) -> None:
+    """One page is defective, one good; the calibration of a copy takes the good one alone."""
+    (tmp_path / "images").mkdir()
+    pages = np.stack([picture(1, (100, 200)), picture(2)])
+    tifffile.imwrite(tmp_path / "images" / "stack.tif", pages, photometric="minisblack")
+    bundle = make_bundle(tmp_path / "toy", pages="pictures").folder
+    inspect_folder([tmp_path / "images"], bundle, tmp_path / "runs" / "monday", zoom=False)
+    reviewer = Reviewer(tmp_path)
+    reviewer.mark("stack.tif#1", 1, "defect")
+    reviewer.look("stack.tif#1", "stack.tif#2")
+    run = reviewer.result()
+    reviewer.store.close()
+    export_review(run, ReviewFormat.MASKS, tmp_path / "truth")
+    written = sorted(p.relative_to(tmp_path / "truth").as_posix() for p in (tmp_path / "truth").rglob("*.*"))
+    assert written == ["ground_truth/defect/stack#1_mask.png", "test/defect/stack.tif"]
+    inspect_folder([tmp_path / "truth" / "test"], bundle, tmp_path / "again", zoom=False)
+    metrics = evaluate_run(tmp_path / "again", tmp_path / "truth")
+    assert metrics["images"] == {"good": 1, "defective": 1} and metrics["region_recall"] == 1.0
+    assert calibrate_on_review(run, bundle, tmp_path / "new").calibration.n_images == 1
 
 
 def test_nothing_is_written_over(reviewer: Reviewer, folder: Path) -> None:

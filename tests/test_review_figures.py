@@ -1,6 +1,7 @@
 """What follows from marks: figures and thresholds, by second formulas and by a plain count."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
-from flawmap.inspect.records import CandidateRecord, ImageRecord, RegionRecord
-from flawmap.inspect.review.figures import figures, is_found, severity_of
+from flawmap.inspect.records import CandidateRecord, ImageRecord, ModelInfo, RecipeInfo, RegionRecord
+from flawmap.inspect.review.figures import figures, is_found, models_of, severity_of
 from flawmap.inspect.review.intervals import rate, share
 from flawmap.inspect.review.mark_record import Box, LookEntry, Mark, MarkEntry, Source
 from flawmap.inspect.review.proposal import propose
@@ -39,7 +40,7 @@ def look(image: str, source: Source = SAME) -> LookEntry:
 
 def run_of(records: list[ImageRecord], marks: list[MarkEntry], looks: list[LookEntry]) -> ReviewedRun:
     images = [RecordedImage(record.image, record) for record in records]
-    return reviewed_run(RecordedRun(None, run_info(), images), marks, {one.image: one for one in looks})  # type: ignore[arg-type]
+    return reviewed_run(RecordedRun(Path(), run_info(), images), marks, {one.image: one for one in looks})
 
 
 def spot(number: int, severity: float, **changes: Any) -> RegionRecord:
@@ -195,6 +196,26 @@ def test_rules_decide_whatever_the_threshold() -> None:
     image = run_of([record], [], []).images[0]
     expected = [math.inf, -math.inf, 1.5, 0.3, -math.inf, -math.inf]
     assert [severity_of(image, place(number)) for number in range(1, 7)] == expected
+
+
+def test_cameras_of_a_recipe_are_counted_apart() -> None:
+    model = {
+        "bundle": "b", "bundle_sha256": "ab", "product": "p", "device": "cpu", "thresholds": run_info().thresholds
+    }  # fmt: skip
+    models = [ModelInfo(camera=camera, false_alarms=rate, **model) for camera, rate in (("top", 0.1), ("side", 0.02))]
+    info = run_info(recipe=RecipeInfo(models=models, expected=["top", "side"], ignored=0, parts={}))
+    records = [
+        image_record("a", model=0, verdict="NG", regions=[spot(1, 2.0)]),
+        image_record("b", model=1, verdict="NG", regions=[spot(1, 2.0)]),
+    ]
+    images = [RecordedImage(record.image, record) for record in records]
+    marks = [mark("a", place(1), "defect"), mark("b", place(1), "false_alarm")]
+    looks = {name: look(name) for name in ("a", "b")}
+    run = reviewed_run(RecordedRun(Path(), info, images), marks, looks)
+    top, side = (figures(run, model) for model in models_of(run))
+    assert (top.camera, top.false_alarms_allowed, side.camera, side.false_alarms_allowed) == ("top", 0.1, "side", 0.02)
+    assert (top.recall, top.false_alarms) == (share(1, 1), None)
+    assert (side.recall, side.false_alarms) == (None, rate(1, 1))
 
 
 # Proposals

@@ -70,6 +70,8 @@ function drawImages() {
   document.getElementById("shown").textContent = `${shown.length} of ${images.length}`;
   const focused = imageList.contains(document.activeElement) ? document.activeElement.dataset.image : null;
   imageList.replaceChildren(...shown.map(imageRow));
+  const stop = imageList.querySelector("[aria-current]") ?? imageList.querySelector("button"); // for Tab, of them all
+  if (stop) stop.tabIndex = 0;
   if (!shown.length) imageList.append(element("li", { class: "none" }, images.length ? "Nothing left here." : "No image yet."));
   if (focused) imageList.querySelector(`[data-image="${CSS.escape(focused)}"]`)?.focus();
 }
@@ -77,7 +79,7 @@ function drawImages() {
 function imageRow(image) {
   const button = element(
     "button",
-    { type: "button", "data-image": image.id, "aria-current": image.id === at ? "true" : null },
+    { type: "button", "data-image": image.id, tabindex: -1, "aria-current": image.id === at ? "true" : null },
     element("b", { class: `badge ${image.verdict}` }, image.verdict),
     element("bdi", {}, image.image),
     element("small", {}, stateOf(image)),
@@ -137,6 +139,7 @@ async function start() {
 
 async function poll() {
   try {
+    if (document.hidden) return;
     const found = await listRuns();
     if (run) await refresh();
     else if (found.length) await chooseRun(found[0]);
@@ -144,9 +147,20 @@ async function poll() {
   } catch (error) {
     document.body.classList.add("lost");
     tell(`The service does not answer: ${error.message}`);
+  } finally {
+    setTimeout(poll, POLL_MS);
   }
-  setTimeout(poll, POLL_MS);
 }
+
+// In the list the arrows lead from image to image; Enter opens one.
+imageList.addEventListener("keydown", (event) => {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const stops = [...imageList.querySelectorAll("button")];
+  const next = stops[stops.indexOf(event.target) + step];
+  if (!step || !next) return;
+  event.preventDefault();
+  next.focus();
+});
 
 runChoice.addEventListener("change", () => chooseRun(runChoice.value).catch((error) => tell(error.message)));
 filterChoice.addEventListener("change", drawImages);

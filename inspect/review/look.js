@@ -107,11 +107,13 @@ function drawLook() {
   document.getElementById("look-name").textContent = detail?.image ?? "No image chosen";
   const all = places();
   document.getElementById("regions-title").textContent = titleOf(all);
+  const focused = regionList.contains(document.activeElement);
   regionList.replaceChildren(...all.map(regionRow), ...(detail?.stale_marks ?? []).map(staleRow));
   const complete = document.getElementById("complete");
   complete.disabled = document.getElementById("missed-open").disabled = !detail || detail.verdict === "ERROR";
   complete.ariaPressed = String(Boolean(detail?.looked_at));
   drawChosen();
+  if (focused) regionList.querySelector("[aria-current]")?.focus(); // who came by Tab stays there
 }
 
 function titleOf(all) {
@@ -145,6 +147,7 @@ function choose(key, fly = true) {
   chosen = key;
   restage();
   drawChosen();
+  if (regionList.contains(document.activeElement)) regionList.querySelector("[aria-current]")?.focus();
   const region = regionOnStage();
   if (fly && region) flyTo(region);
 }

@@ -149,8 +149,9 @@ const KEYS = {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") return closeMissed();
   const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
-  const inPicture = event.target.closest("#picture") && event.key.startsWith("Arrow");
-  if (typing || inPicture || event.ctrlKey || event.metaKey || event.altKey) return;
+  const arrow = event.key.startsWith("Arrow");
+  const ownArrows = arrow && event.target.closest(/Up|Down/.test(event.key) ? "#picture, #images" : "#picture");
+  if (typing || ownArrows || event.ctrlKey || event.metaKey || event.altKey) return;
   const letter = event.key.length === 1;
   if (letter && !keysOn.checked) return;
   const does = KEYS[letter ? event.key.toLowerCase() : event.key];
