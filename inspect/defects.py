@@ -12,6 +12,7 @@ from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.region_kernels import SPAN_DTYPE
 from flawmap.tiling.region_shapes import TracedRegions
 from flawmap.tiling.regions import REGION_DTYPE, RegionScan, TooManyRunsError
+from flawmap.tiling.threads import in_threads
 from flawmap.tiling.visible_pixels import Levels
 
 Heatmap = NDArray[np.float32]
@@ -46,7 +47,7 @@ class DefectScan:
         """The next rows, float32 [n, width]; ValueError for NaN. `levels`: see `RegionScan.add`."""
         top = self._scan.height
         self._scan.add(band, levels)
-        row_peaks = band.max(axis=1)
+        row_peaks = np.concatenate(in_threads(lambda part, parts: _row_peaks(band, part, parts), band.nbytes))
         self.peak = max(self.peak, float(row_peaks.max()))
         rows = np.flatnonzero(row_peaks >= np.float32(self._thresholds.review))
         for first in range(0, len(rows), ROWS_AT_ONCE):
@@ -62,6 +63,13 @@ class DefectScan:
             return Found(self._scan.traced(), True, self.peak)
         except TooManyRunsError:
             return Found(self._around_all.traced(), False, self.peak)
+
+
+def _row_peaks(band: Heatmap, part: int, parts: int) -> NDArray[np.float32]:
+    """The highest score of each row of one part."""
+    rows = len(band)
+    peaks: NDArray[np.float32] = band[rows * part // parts : rows * (part + 1) // parts].max(axis=1)
+    return peaks
 
 
 class _OneRegion:
