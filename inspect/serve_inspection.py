@@ -9,6 +9,7 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -45,10 +46,17 @@ class InspectionWorker:
     """Inspects while its `with` block runs; leaving it lets the image at hand be finished and the others go undone."""
 
     def __init__(
-        self, pipeline: Pipeline, runs: DayRuns, queue: InspectionQueue, figures: Figures, settings: WorkerSettings
+        self,
+        pipeline: Pipeline,
+        runs: DayRuns,
+        queue: InspectionQueue,
+        figures: Figures,
+        settings: WorkerSettings,
+        tell: Callable[[ImageRecord], None],
     ) -> None:
+        """`tell` hears of each image once its record is written."""
         self._pipeline, self._runs, self._queue = pipeline, runs, queue
-        self._figures, self._settings = figures, settings
+        self._figures, self._settings, self._tell = figures, settings, tell
         self._spare: Scored | None = None  # of the last image, to be written over
         # A daemon: who is told twice to stop does not wait for the image at hand.
         self._thread = threading.Thread(target=self._run, name="flawmap-inspect", daemon=True)
@@ -83,6 +91,7 @@ class InspectionWorker:
                 job.result.set_exception(error)
             else:
                 self._figures.inspected(inspected.record)
+                self._tell(inspected.record)
                 job.result.set_result(inspected)
         self._runs.close()
 

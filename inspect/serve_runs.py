@@ -2,12 +2,17 @@
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flawmap.inspect.console import printable
 from flawmap.inspect.run_layout import RUN_INFO
 from flawmap.tiling.errors import UsageError
+
+if TYPE_CHECKING:
+    from flawmap.inspect.records import ImageRecord
 
 TOKEN = "FLAWMAP_TOKEN"  # on the command line everybody on the machine could read it
 SHORTEST_TOKEN = 16  # characters
@@ -65,12 +70,21 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
     if (runs_dir / RUN_INFO).exists():
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a run itself: give the folder that holds it")
     give_back_large_blocks()
-    with service(runs_dir, model, settings, keys) as (app, stop):
+    with service(runs_dir, model, settings, keys, tell=_tell) as (app, stop):
 
         def opened(address: str) -> None:
             print(f"{printable(str(runs_dir))} is served at {address}", flush=True)
 
         listen(app, settings.host, settings.port, opened, stop)
+
+
+def _tell(record: "ImageRecord") -> None:
+    """A line an image, as a watcher's."""
+    from flawmap.inspect.shown_severity import shown_severity
+
+    rest = f": {record.error}" if record.error else f", severity {shown_severity(record.severity)}"
+    now = datetime.now().isoformat(sep=" ", timespec="seconds")
+    print(f"{now} {printable(f'{record.image}: {record.verdict}{rest}')}", flush=True)
 
 
 def read_token(file: Path | None) -> str | None:

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.recipe.recipe_file import is_recipe
+from flawmap.inspect.records import ImageRecord
 from flawmap.inspect.review.mark_store import MarkStore, MarksUnreachableError, open_marks
 from flawmap.inspect.review_app import review_router
 from flawmap.inspect.run_lock import locked
@@ -35,12 +36,18 @@ log = logging.getLogger("flawmap.serve")
 
 @contextmanager
 def service(
-    runs_dir: Path, model: Path, settings: ServeSettings, keys: Keys, *, today: Callable[[], date] = date.today
+    runs_dir: Path,
+    model: Path,
+    settings: ServeSettings,
+    keys: Keys,
+    *,
+    tell: Callable[[ImageRecord], None] = lambda record: None,
+    today: Callable[[], date] = date.today,
 ) -> Iterator[tuple[FastAPI, Callable[[], None]]]:
     """The application, ready to inspect, and what lets go who waits; leaving the block finishes the image at hand.
 
-    `today` is asked for each image: results go to a run folder a day. UsageError for a folder or a bundle that cannot
-    be used, DeviceError for a device that is not here.
+    `tell` hears of each image that was inspected. `today` is asked for each: results go to a run folder a day.
+    UsageError for a folder or a bundle that cannot be used, DeviceError for a device that is not here.
     """
     if is_recipe(model):
         raise UsageError(f"`--model` (={model}) is a recipe: `flawmap serve` inspects with one bundle")
@@ -72,6 +79,7 @@ def service(
                 queue,
                 figures,
                 WorkerSettings(settings.image_limit_mp, settings.keep_uploads, settings.zoom),
+                tell,
             )
         )
         no_room = partial(disk_fault, runs_dir, limit)

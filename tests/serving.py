@@ -61,7 +61,7 @@ class Served:
         said = self.process.stdout.readline()
         address = re.search(r"is served at (http://\S+)", said)
         assert address is not None, said + self.process.stderr.read()
-        self.address = address[1]
+        self.address, self.told = address[1], ""
 
     def __enter__(self) -> "Served":
         return self
@@ -72,7 +72,7 @@ class Served:
         self.process.communicate()
 
     def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
-        """(exit code, what it said on stderr)."""
+        """(exit code, what it said on stderr); `told` is what it said on stdout."""
         self.process.send_signal(number)
-        _, said = self.process.communicate(timeout=60)
+        self.told, said = self.process.communicate(timeout=60)
         return self.process.returncode, said

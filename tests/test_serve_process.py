@@ -1,5 +1,6 @@
 """`flawmap serve` as it runs in a plant: the installed command, real sockets, real clients, all at once."""
 
+import re
 import shutil
 import signal
 import socket
@@ -81,6 +82,7 @@ def test_clients_at_once_are_served_in_their_order_or_told_to_come_again(
         done = served_in_order(served.address, in_order(served.address, images / "middle.png", 12))
         assert len(done) >= 6  # places
         assert served.stop() == (0, "")
+    assert re.findall(r"^\S+ \S+ (\S+): NG, severity \S+$", served.told, re.MULTILINE) == done
     (run_dir,) = (tmp_path / "runs").glob("service-*")
     assert [row["image"] for row in table(run_dir / "images.csv")] == done
 
