@@ -59,6 +59,21 @@ async function refresh() {
   await drawFigures();
 }
 
+// A while after the last mark: who marks quickly does not wait for figures.
+let soon = null;
+function refreshSoon() {
+  clearTimeout(soon);
+  soon = setTimeout(() => refresh().catch((error) => tell(error.message)), 200);
+}
+
+// What the service said of one image, in the list too.
+function noteImage({ width, height, regions, drawn, stale_marks, pictures, ...row }) {
+  const place = images.findIndex((image) => image.id === row.id);
+  if (place < 0) return;
+  images[place] = row;
+  drawImages();
+}
+
 function drawImages() {
   const inspected = images.filter((image) => image.verdict !== "ERROR");
   const regions = inspected.reduce((sum, image) => sum + image.n_regions, 0);

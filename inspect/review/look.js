@@ -54,6 +54,7 @@ async function lookAgain() {
     if (at !== id) return;
     const again = answer.inspected !== detail?.inspected;
     detail = answer;
+    noteImage(answer);
     if (!place()) chosen = places()[0]?.key ?? null;
     drawLook();
     if (again) await showPicture(pictureOf(detail), null, (key) => choose(key));

@@ -14,7 +14,7 @@ const here = () => `${reviewOf(run)}/images/${encodeURIComponent(at)}`;
 async function act(what) {
   try {
     await what();
-    await refresh();
+    refreshSoon();
   } catch (error) {
     tell(error.message);
   }

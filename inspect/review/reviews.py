@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
+from flawmap.inspect.recorded_run import RecordedImage, RecordedRun, read_described_run
 from flawmap.inspect.records import ImageRecord, RegionRecord
 from flawmap.inspect.review.mark_record import Box, LookEntry, Mark, MarkEntry
 from flawmap.inspect.review.mark_store import MarkStore
@@ -50,13 +50,14 @@ class Reviews:
         return reviewed_run(recorded, self.store.marks(run), self.store.looks(run)), f"{version:x}"
 
     def image(self, run: str, image: str) -> tuple[RecordedRun, RecordedImage, ReviewedImage]:
-        """One image of a run, by the name of its files, with its marks."""
-        recorded = self._reader(run).read()
-        for one in recorded.images:
-            if one.name == image:
-                looks = self.store.looks(run, image)
-                return recorded, one, reviewed_image(one, self.store.marks(run, image), looks.get(image))
-        raise NotThereError(f"run `{run}` has no image `{image[:200]}`")
+        """One image of a run, by the name of its files, with its marks; the run holds no other."""
+        reader = self._reader(run)
+        one = reader.image(image)
+        if one is None:
+            raise NotThereError(f"run `{run}` has no image `{image[:200]}`")
+        recorded = RecordedRun(reader.folder, read_described_run(reader.folder), [one])
+        marks, looks = self.store.marks(run, image), self.store.looks(run, image)
+        return recorded, one, reviewed_image(one, marks, looks.get(image))
 
     def mark(
         self, run: str, image: str, mark: Mark | None, *, region: int | None, box: Box | None, reviewer: str, note: str

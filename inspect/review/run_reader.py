@@ -45,6 +45,20 @@ class RunReader:
         images.sort(key=lambda image: natural_order(PurePosixPath(image.record.image)))
         return RecordedRun(self.folder, info, images, [one for one in read if isinstance(one, str)])
 
+    def image(self, name: str) -> RecordedImage | None:
+        """One image as it is now, whose files are called `name`; the others are not asked for where it is known."""
+        with self._turn:
+            known = self._known.get(name)
+        if known is not None and isinstance(known[1], RecordedImage):
+            try:
+                status = (self.folder / RECORDS / f"{name}.json").stat()
+            except OSError:  # gone just now
+                pass
+            else:
+                if known[0] == (status.st_mtime_ns, status.st_size):
+                    return known[1]
+        return next((image for image in self.read().images if image.name == name), None)
+
 
 def _read(name: str, path: Path) -> RecordedImage | str:
     try:
