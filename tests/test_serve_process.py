@@ -182,6 +182,11 @@ def test_who_hangs_up_while_sending_takes_no_place_with_him(bundle: Path, images
                 )
                 wait_until(lambda: "flawmap_queue_images 1.0" in httpx.get(f"{served.address}/metrics").text)
             wait_until(lambda: "flawmap_queue_images 0.0" in httpx.get(f"{served.address}/metrics").text)
+        with socket.create_connection((host, int(port))) as line:  # a path that is never said
+            line.sendall(
+                b"POST /api/inspect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n"
+                b'Content-Type: application/json\r\n\r\n{"path": '
+            )
         assert post(served.address, images / "small.png", "a.png").status_code == 200
         assert served.stop() == (0, "")
 

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from flawmap.inspect.service.allowed_roots import AllowedRoots, PathRefusedError
 from flawmap.inspect.service.figures import Figures
@@ -17,7 +19,7 @@ from flawmap.inspect.service.history import RunOnDisk
 from flawmap.inspect.service.inspection_queue import InspectionQueue, Job, NoPlaceError
 from flawmap.inspect.service.problems import problems
 from flawmap.inspect.service.run_answers import ImageDetail, image_detail
-from flawmap.inspect.service.upload import receive_upload
+from flawmap.inspect.service.upload import STALLED, receive_upload
 from flawmap.tiling.errors import InspectionStoppedError
 
 COME_AGAIN = {"Retry-After": "5"}  # s
@@ -87,7 +89,7 @@ async def _inspect(intake: Intake, request: Request) -> ImageDetail:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (FORM, JSON):
         raise HTTPException(415, f"`Content-Type` (={kind[:80]}) must be {FORM} or {JSON}")
-    fault = intake.disk_fault()
+    fault = await run_in_threadpool(intake.disk_fault)  # a share may be slow to answer
     if fault:
         raise HTTPException(507, fault)
     job = await _lined_up(intake, request, sent=kind == FORM)
@@ -106,10 +108,11 @@ async def _inspect(intake: Intake, request: Request) -> ImageDetail:
 async def _lined_up(intake: Intake, request: Request, *, sent: bool) -> Job:
     """The image of `request`, received and waiting. HTTPException where it is none, or there is no place."""
     queue = intake.queue
+    job = None if sent else await _found(intake, request)  # before it takes a place
     try:
         queue.take_place()
         try:
-            job = await (_received(intake, request) if sent else _found(intake, request))
+            job = job or await _received(intake, request)
         except BaseException:
             queue.give_back()
             raise
@@ -135,13 +138,19 @@ async def _received(intake: Intake, request: Request) -> Job:
 
 async def _found(intake: Intake, request: Request) -> Job:
     try:
-        asked = InspectPath.model_validate(json.loads(await request.body()))
+        with anyio.fail_after(STALLED):
+            body = await request.body()
+        asked = InspectPath.model_validate(json.loads(body))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the body"
         raise HTTPException(422, f"`{place}`: {first['msg']}") from error
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from error
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not come within {STALLED:g} s") from None
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the body is not complete") from error
     try:
         path, image = await run_in_threadpool(intake.roots.find, asked.path)
     except PathRefusedError as error:
