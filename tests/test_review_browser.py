@@ -271,7 +271,10 @@ def test_every_text_has_the_contrast_of_wcag_aa(browser: Any, runs_dir: Path, sc
 
 def test_nothing_is_cut_off_at_1280_by_800(browser: Any, runs_dir: Path) -> None:
     with serving(runs_dir) as address, review_at(browser, address) as page:
-        press(page, "d", "c", "m")
+        press(page, "f")
+        page.get_by_text("1 of 5 regions marked").wait_for()
+        press(page, "p", "c", "m")
+        page.locator("[data-mark=false_alarm][aria-pressed=true]").wait_for()
         outside = page.evaluate(
             """() => [...document.querySelectorAll("button, input, select, h2, #says, .keys")].filter((one) => {
               const box = one.getBoundingClientRect();

@@ -3,7 +3,7 @@ const wishRecall = document.getElementById("wish-recall");
 const wishRate = document.getElementById("wish-rate");
 const percent = (share) => `${(100 * share).toFixed((share > 0 && share < 0.0995) || (share > 0.9995 && share < 1) ? 1 : 0)} %`;
 const many = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
-const digits = (value) => Number(value.toPrecision(3)).toString();
+const digits = (value, count = 3) => Number(value.toPrecision(count)).toString();
 
 async function drawFigures() {
   const asked = run;
@@ -39,7 +39,7 @@ function value(estimate, shown, of) {
   if (!estimate) return [element("span", { class: "unknown" }, "not known yet")];
   return [
     element("b", {}, shown(estimate.value)),
-    element("small", {}, ` ${shown(estimate.low).replace(" %", "")}–${shown(estimate.high)}, ${estimate.count} ${of} ${estimate.of}`),
+    element("small", {}, ` ${shown(estimate.low, 2).replace(" %", "")}–${shown(estimate.high, 2)}, ${estimate.count} ${of} ${estimate.of}`),
   ];
 }
 

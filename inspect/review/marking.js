@@ -31,10 +31,10 @@ async function mark(says) {
 // `one`: a place as `places` gives it, or a stale mark. The next unmarked region of the image is chosen then.
 async function setMark(one, says, note = "") {
   const where = { image: at, box: one.box, region: one.region ?? null };
-  const before = one.mark?.mark ?? (typeof one.mark === "string" ? one.mark : null);
+  const stale = typeof one.mark === "string"; // what it was about is gone: taking it back cannot be undone
   await act(async () => {
     await post(`${here()}/marks`, { mark: says, region: where.region, box: where.box, reviewer: reviewer.value, note });
-    done.unshift({ ...where, run, says: before });
+    if (!stale) done.unshift({ ...where, run, says: one.mark?.mark ?? null });
     await lookAgain();
     const next = says && places().find(needsMark);
     if (next) choose(next.key);
