@@ -78,7 +78,8 @@ def inspect_folder(
     make_run_folder(run_dir)
     with locked(run_dir):
         models = open_models(plan, device, lanes, fitted=tile_size is None)
-        beside = SideBySide.of(max(one.count for one in models), workers)
+        on_gpu = any(one.room is not None for one in models)
+        beside = SideBySide.of(max(one.count for one in models), workers, on_gpu=on_gpu)
         settings = {
             "paths": [str(path.resolve()) for path in map(Path, paths)],
             "device": device,
@@ -116,10 +117,14 @@ class SideBySide:
     writers: int
 
     @classmethod
-    def of(cls, lanes: int, readers: int | None) -> "SideBySide":
-        """Beside the one lane of a processor it has no more to give; a GPU is faster than one reader and one writer."""
-        many = 1 if lanes == 1 else max(2, min(4, CORES // 4))
-        return cls(readers or many, lanes, many)
+    def of(cls, lanes: int, readers: int | None, *, on_gpu: bool = False) -> "SideBySide":
+        """Beside the one lane of a processor it has no more to give; a GPU is faster than one reader and one writer.
+
+        Eight readers beside an H200 and 16 cores: 36 ms an image in float32 and 27 in TF32, four: 38 and 36.
+        """
+        if lanes == 1 and not on_gpu:
+            return cls(readers or 1, 1, 1)
+        return cls(readers or max(2, min(8, CORES // 2)), lanes, max(2, min(4, CORES // 4)))
 
 
 def _begin(run_dir: Path, run: RunInfo, images: Sequence[Assigned], fresh: bool) -> list[Assigned]:

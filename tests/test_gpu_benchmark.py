@@ -7,6 +7,7 @@ import pytest
 from benchmarks.gpu_folder import Way, folder_rows, same_as_on_cpu, with_tf32, write_images
 from benchmarks.gpu_session import Bench
 from flawmap.export.bundle import MODEL, Bundle, read_bundle
+from flawmap.inspect.folder import SideBySide
 from flawmap.tiling.images import read_image
 from tests.bundles import make_bundle
 
@@ -32,7 +33,11 @@ def test_rows_of_a_folder(bench: Bench, bundle: Bundle) -> None:
     assert two.setting == "fp32, 2 lanes, all pictures and heatmaps"
     assert one.milliseconds is not None and two.milliseconds is not None
     assert f"{1 / two.milliseconds:.0%} of the session alone" in two.note
-    assert "2 lanes, 2 workers, tiles {'64': 8}" in two.note and "0 errors" in two.note and "write " in two.note
+    assert (
+        f"2 lanes, {SideBySide.of(2, None).readers} workers, tiles {{'64': 8}}" in two.note
+        and "0 errors" in two.note
+        and "write " in two.note
+    )
     assert failed.milliseconds is None and "`--lanes` (=99) must be 1 to 8" in failed.note
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flawmap.export.bundle import Bundle
-from flawmap.inspect.folder import inspect_folder
+from flawmap.inspect.folder import SideBySide, inspect_folder
 from flawmap.inspect.lanes import open_lanes
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.progress import Step
@@ -76,11 +76,18 @@ def test_lanes_change_nothing(bundle: Bundle, images: Path, tmp_path: Path, lane
         [images], bundle.folder, tmp_path / "several", heatmaps=True, lanes=lanes, workers=workers, progress=progress
     )
     assert (one.settings["lanes"], several.settings["lanes"]) == (1, lanes)
-    assert several.settings["workers"] == (workers or 2)
+    assert several.settings["workers"] == (workers or SideBySide.of(lanes, None).readers)
     assert one.counts == several.counts and one.counts["ERROR"] == 2 and one.counts["NG"] >= 4
     assert results(tmp_path / "one") == results(tmp_path / "several")
     assert told[0] == told[1] and len(told[0]) == len(SIZES) + 2  # told of in the order of the list, too
     assert several.tile_sizes == one.tile_sizes == {"64": len(SIZES)}
+
+
+def test_a_gpu_has_readers_and_writers_beside_its_only_lane() -> None:
+    assert SideBySide.of(1, None) == SideBySide(readers=1, lanes=1, writers=1)
+    beside = SideBySide.of(1, None, on_gpu=True)
+    assert beside.lanes == 1 and beside.readers > 1 and beside.writers > 1
+    assert SideBySide.of(2, 3, on_gpu=True).readers == 3
 
 
 def test_a_run_goes_on_with_another_number_of_lanes(bundle: Bundle, images: Path, tmp_path: Path) -> None:
