@@ -122,7 +122,7 @@ def test_good_held_out_pixels_hardly_ever_score_above_0() -> None:
         score, _ = loaded.model(torch.from_numpy(loaded.proof_tiles[::2]))
     inner = score[:, 24:-24, 24:-24]
     assert float((inner < 0).float().mean()) > 0.999
-    assert float(inner.max()) > -6
+    assert float(inner.max()) > -8  # two kinds of evidence, each short of its 0 by less than 10^4 on a tenth of a megapixel
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "bce", "ssim", "charbonnier"])
@@ -428,7 +428,7 @@ def test_what_is_no_checkpoint(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"`CHECKPOINT` \(=.*bad\.ckpt\) is not a flawmap checkpoint: \S"):
             checkpoints.load(tmp_path / "bad.ckpt")
     torch.save({"flawmap_checkpoint": 99}, tmp_path / "new.ckpt")
-    with pytest.raises(UsageError, match=r"must be a model\.ckpt that `flawmap train` wrote, of format 1"):
+    with pytest.raises(UsageError, match=r"must be a model\.ckpt that `flawmap train` wrote, of format 2"):
         checkpoints.load(tmp_path / "new.ckpt")
     torch.save([1], tmp_path / "list.ckpt")
     with pytest.raises(UsageError, match=r"must be a model\.ckpt"):
