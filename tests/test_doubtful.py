@@ -142,7 +142,7 @@ def test_windows_cover_a_side_with_room_for_their_edges(n: int, stride: int) -> 
         assert a < b <= a + length - OVERLAP + stride
 
 
-def test_a_training_leaves_the_scratch_out_and_shows_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_training_doubts_the_scratch_and_shows_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """From files to doubtful.csv."""
     folder = tmp_path / "good"
     folder.mkdir()
@@ -162,7 +162,7 @@ def test_a_training_leaves_the_scratch_out_and_shows_it(tmp_path: Path, caplog: 
     assert (tmp_path / "work" / "doubtful.png").is_file()
     assert checkpoints.load(checkpoint).provenance["doubtful_images"] == 1
     assert re.search(
-        r"of 1 of 12 good images the oddest places were not learned from.*doubtful\.png shows", caplog.text
+        r"of 1 of 12 good images the oddest places were not shown again as hard ones.*doubtful\.png shows", caplog.text
     )
 
 
@@ -180,4 +180,5 @@ def test_a_training_that_goes_on_has_forgotten_nothing(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "state")
     resumed.on_load_checkpoint(torch.load(tmp_path / "state", weights_only=True))
     assert (resumed.doubtful, resumed.suspicious) == (killed.doubtful, killed.suspicious)
-    assert {k: v.tolist() for k, v in resumed.drawer.left_out.items()} == {1: [[30, 40], [60, 70]], 2: [[10, 20]]}
+    assert {k: v.tolist() for k, v in resumed.drawer.left_out.items()} == {2: [[10, 20]]}
+    assert {k: v.tolist() for k, v in resumed.drawer.not_sought.items()} == {1: [[30, 40], [60, 70]]}

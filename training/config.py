@@ -76,7 +76,6 @@ class LearningSettings(_Section):
     validate_every: int = Field(default=200, ge=1)
     checkpoint_every: int = Field(default=200, ge=1)
     doubtful_share: float = Field(default=0.1, ge=0, le=0.5)
-    doubtful_drawn: bool = False
     seed: int = Field(default=0, ge=0)
     cache_gib: float = Field(default=4.0, gt=0)
 

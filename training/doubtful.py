@@ -2,12 +2,14 @@
 
 A defect that training shows often enough is learned as good, and soonest where hard places are collected: the one crack
 among 35 commutators was the hardest place of all, and shown in every other batch as good from the first collection on.
-No score tells it from the rarest good place by then, but nearly all defects are among the odd ones. So a share of the
-pictures is left out of the training where it is oddest, before anything is collected, and looked at again as the
-network learns: what other pictures show as well it learns to accept from those, and then it comes back.
+No score tells it from the rarest good place by then, but nearly all defects are among the odd ones. So of a share of
+the pictures the oddest places are never shown again as hard ones: what is good there is learned as often as anything
+else, and what is bad is too rare to be learned. They are looked for before anything is collected, and again as the
+network learns.
 
-This is trimming, as in Qiu et al., "Latent outlier exposure for anomaly detection with contaminated data", ICML 2022,
-and Jiang et al., "SoftPatch", NeurIPS 2022, in pictures and not in pixels, so that a bad one is not trained on in part.
+A softer form of the trimming of Qiu et al., "Latent outlier exposure for anomaly detection with contaminated data",
+ICML 2022, and Jiang et al., "SoftPatch", NeurIPS 2022. Not to draw these places at all was tried: it is no better on a
+contaminated set, and on a clean one it leaves rare good places unlearned (docs/detection.md).
 """
 
 import time
@@ -40,7 +42,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Doubtful:
-    """`peaks`: the oddest place of each doubtful picture, the oddest first; `places`: all that are left out there."""
+    """`peaks`: the oddest place of each doubtful picture, the oddest first; `places`: all that are not sought there."""
 
     peaks: list[Peak]
     places: list[HardPlace]

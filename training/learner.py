@@ -150,7 +150,8 @@ class Learner(pl.LightningModule):
     def _mine(self) -> None:
         """Collects what the model takes for damage on good images; from now on it is shown there often.
 
-        What no good image shows is left out instead: see `flawmap.training.hard_places` and `.doubtful`.
+        What no good image shows is left out instead (`flawmap.training.hard_places`); what may not be good is not shown
+        more often than anything else (`flawmap.training.doubtful`).
         """
         training = self.model.training
         rng = (self.config.learning.seed, self.minings)
@@ -172,11 +173,7 @@ class Learner(pl.LightningModule):
         self.report(self.schedule.progress, f"{n_hard} hard places on good images{left_out}{doubtful}")
 
     def _leave_out(self) -> None:
-        suspicious = [peak.place for peak in self.suspicious]
-        if self.config.learning.doubtful_drawn:
-            self.drawer.leave_out(suspicious, self.doubtful.places)
-        else:
-            self.drawer.leave_out(suspicious + self.doubtful.places)
+        self.drawer.leave_out([peak.place for peak in self.suspicious], self.doubtful.places)
 
 
 def _peaks(saved: list[dict[str, Any]]) -> list[Peak]:
