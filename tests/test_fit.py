@@ -122,7 +122,7 @@ def test_good_held_out_pixels_hardly_ever_score_above_0() -> None:
         score, _ = loaded.model(torch.from_numpy(loaded.proof_tiles[::2]))
     inner = score[:, 24:-24, 24:-24]
     assert float((inner < 0).float().mean()) > 0.999
-    assert float(inner.max()) > -8  # two kinds of evidence, each short of its 0 by less than 10^4 on a tenth of a megapixel
+    assert float(inner.max()) > -8  # each kind short of its 0 by less than 10^4 on a tenth of a megapixel
 
 
 @pytest.mark.parametrize("loss", ["mse", "l1", "bce", "ssim", "charbonnier"])

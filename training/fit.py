@@ -232,8 +232,8 @@ def _note_doubtful(learner: Learner, work: Path) -> None:
     n_doubtful = len(learner.doubtful.peaks)
     if n_doubtful:
         LOG.info(
-            "of %d of %d good images the oddest places were not shown again as hard ones, as nobody knows that they are good; "
-            "%s shows them: where one is a defect, take the image out and train again",
+            "of %d of %d good images the oddest places were not shown again as hard ones, as nobody knows that they "
+            "are good; %s shows them: where one is a defect, take the image out and train again",
             n_doubtful,
             learner.drawer.images.n_pictures,
             work / DOUBTFUL_PICTURE,
