@@ -111,8 +111,8 @@ def test_a_scratch_is_left_out_all_along(n_pictures: int) -> None:
         assert any(abs(place.x - x) <= CELL // 2 and abs(place.y - 62) <= CELL // 2 for place in of_4)
 
 
-@pytest.mark.parametrize(("n_pictures", "share"), [(FEWEST_PICTURES - 1, 0.5), (20, 0.0), (12, 0.08)])
-def test_of_few_pictures_and_of_a_small_share_none_is_doubtful(n_pictures: int, share: float) -> None:
+@pytest.mark.parametrize(("n_pictures", "share"), [(FEWEST_PICTURES - 1, 0.5), (20, 0.0)])
+def test_of_few_pictures_and_of_no_share_none_is_doubtful(n_pictures: int, share: float) -> None:
     doubtful = find_doubtful(untrained_model(REPAIR), scratched(n_pictures, {4: (60, 40)}), share, (1,), FOREVER)
     assert doubtful.places == []
 

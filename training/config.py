@@ -75,7 +75,7 @@ class LearningSettings(_Section):
     patience: int = Field(default=25, ge=1)
     validate_every: int = Field(default=200, ge=1)
     checkpoint_every: int = Field(default=200, ge=1)
-    doubtful_share: float = Field(default=0.1, ge=0, le=0.5)
+    doubtful_share: float = Field(default=0.05, ge=0, le=0.5)
     seed: int = Field(default=0, ge=0)
     cache_gib: float = Field(default=4.0, gt=0)
 

@@ -53,10 +53,10 @@ def find_doubtful(
 ) -> Doubtful:
     """Looks at all pictures alike until `time.monotonic()` reaches `until`, at each of them once at least.
 
-    `share` of them, rounded down, are doubtful; none where there are fewer than `FEWEST_PICTURES`.
+    `share` of them, rounded, are doubtful, and one at least; none where there are fewer than `FEWEST_PICTURES`.
     """
-    n_doubtful = int(share * images.n_pictures) if images.n_pictures >= FEWEST_PICTURES else 0
-    if n_doubtful == 0:
+    n_doubtful = max(1, round(share * images.n_pictures))
+    if share == 0 or images.n_pictures < FEWEST_PICTURES:
         return Doubtful([], [])
     return choose(images, list(_look(model, images, seed, until)), n_doubtful)
 
