@@ -17,7 +17,7 @@ from flawmap.inspect.report.evaluation_page import PAGE, Gallery, write_evaluati
 from flawmap.inspect.report.evaluation_plots import Curve, Point, draw_froc, draw_roc, draw_severities
 from flawmap.inspect.report.gallery import Exhibit, draw_exhibits
 from flawmap.inspect.report.heat_scale import HeatScale
-from flawmap.inspect.report.page_text import severity
+from flawmap.inspect.report.page_text import number, severity
 from flawmap.inspect.run_folder import forget_evaluation
 from flawmap.inspect.run_layout import EVALUATION, METRICS, heatmap_path
 from flawmap.inspect.true_defects import NEAR
@@ -80,14 +80,14 @@ def _evaluate_models(
     """(evaluations by their folder in the run, metrics of all of them)."""
     evaluations: dict[str, Evaluation] = {}
     metrics = []
-    for number, model in enumerate(recipe.models):
+    for index, model in enumerate(recipe.models):
         try:
-            evaluation = evaluate(run_dir, dataset, model=number, progress=progress)
+            evaluation = evaluate(run_dir, dataset, model=index, progress=progress)
         except NothingToCompareError:
-            if number == len(recipe.models) - 1 and not evaluations:
+            if index == len(recipe.models) - 1 and not evaluations:
                 raise
             continue
-        folder = f"{EVALUATION}/model-{number + 1}"
+        folder = f"{EVALUATION}/model-{index + 1}"
         evaluations[folder] = evaluation
         metrics.append({"camera": model.camera, "bundle": model.bundle, "folder": folder, **evaluation.metrics})
     return evaluations, {"models": metrics}
@@ -190,6 +190,6 @@ def _nearest(defect: DefectOutcome) -> str:
     nearest = defect.nearest
     if nearest is None:
         return "nothing in this image came near a region"
-    what = f"severity {severity(nearest.severity)}, score {nearest.score:.4g}"
+    what = f"severity {severity(nearest.severity)}, score {number(nearest.score)}"
     what += f", decided by the rule `{nearest.rule}`" if nearest.rule else ""
     return what if nearest.gap_px <= NEAR else f"nothing near it; the nearest, {nearest.gap_px} px away: {what}"

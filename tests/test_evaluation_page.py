@@ -288,5 +288,6 @@ def test_candidates_are_on_record_and_the_gallery_names_them(evaluated: tuple[Pa
     assert seen == [candidate.score_max]
     page = page_of(run_dir).read_text("utf-8")
     shown = f"{candidate.severity:.2f}".replace("-", "−")
-    assert f"severity {shown}, score {candidate.score_max:.4g}" in page
+    score = f"{candidate.score_max:.4g}".replace("-", "−")
+    assert f"severity {shown}, score {score}" in page
     assert "nothing in this image came near a region" in page
