@@ -56,6 +56,7 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(f"`flawmap serve` needs {', '.join(missing)}: pip install 'flawmap[serve]'")
+    from flawmap.export.bundle import INFO
     from flawmap.inspect.machine import give_back_large_blocks
     from flawmap.inspect.serve_server import listen
     from flawmap.inspect.serve_service import service
@@ -69,6 +70,8 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
         )
     if (runs_dir / RUN_INFO).exists():
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a run itself: give the folder that holds it")
+    if (runs_dir / INFO).exists():
+        raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a bundle: give the folder that holds the runs")
     give_back_large_blocks()
     with service(runs_dir, model, settings, keys, tell=_tell) as (app, stop):
 
