@@ -28,6 +28,7 @@ async function look(id, fromBehind = false) {
   at = id;
   [chosen, detail] = [null, null];
   closeMissed();
+  tell(""); // what was said is about the image before
   drawImages();
   imageList.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   let answer;
