@@ -60,7 +60,10 @@ def calibrate_on_review(
         copy.rename(output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Recalibrated(calibration, allowed, _notes(good, len(pictures), calibration.few_images_note(allowed)))
+    left_out = [image for image in run.inspected if image.record.n_regions and not (image.complete or image.defects)]
+    n_left_out = sum(_inspected_by(run, image, known.digest) for image in left_out)
+    few = calibration.few_images_note(allowed)
+    return Recalibrated(calibration, allowed, _notes(good, len(pictures), n_left_out, few))
 
 
 def _inspected_by(run: ReviewedRun, image: ReviewedImage, digest: str) -> bool:
@@ -71,7 +74,8 @@ def _inspected_by(run: ReviewedRun, image: ReviewedImage, digest: str) -> bool:
     )
 
 
-def _notes(good: list[ReviewedImage], n_there: int, few: str) -> list[str]:
+def _notes(good: list[ReviewedImage], n_there: int, n_left_out: int, few: str) -> list[str]:
+    """`n_there`: of `good`, those calibrated on. `n_left_out`: images with a region that may be good."""
     notes = [few] if few else []
     if n_there < len(good):
         notes.append(f"{len(good) - n_there} of {len(good)} good images are gone, or others by now: not calibrated on")
@@ -80,5 +84,10 @@ def _notes(good: list[ReviewedImage], n_there: int, few: str) -> list[str]:
         notes.append(
             f"{alarmed} of the {len(good)} good images had raised an alarm: who looks at such images alone calibrates "
             "too high; look at some without a region too"
+        )
+    if n_left_out:
+        notes.append(
+            f"{n_left_out} images with a region are neither reviewed completely nor hold a marked defect: without "
+            "the good ones among them the copy raises more false alarms than it is allowed"
         )
     return notes

@@ -140,6 +140,7 @@ def test_everything_is_done_by_keys(browser: Any, runs_dir: Path) -> None:
         page.get_by_text("1 of 1").first.wait_for()  # recall, of the image that is complete
         press(page, "n")
         assert page.locator("#look-name").inner_text() != "a10.png"
+        assert page.locator("#says").inner_text() == ""  # what was said was about a10.png
         press(page, "ArrowLeft")
         # Complete by now, it left the list of what is to be reviewed.
         assert page.locator("#images bdi", has_text="a10.png").count() == 0

@@ -247,6 +247,23 @@ def test_calibrated_on_what_was_found_good(reviewer: Reviewer, folder: Path) -> 
     assert not list(folder.glob(".new.bundle*"))
 
 
+def test_a_calibration_on_quiet_images_alone_is_called_so(folder: Path) -> None:
+    reviewer = Reviewer(folder)
+    reviewer.look("good.png", "missed.png", "unseen.png")
+    says = "{} images with a region are neither reviewed completely nor hold a marked defect: without the good ones"
+    notes = calibrate_on_review(reviewer.result(), folder / "toy", folder / "first.bundle").notes
+    assert [note for note in notes if note.startswith(says.format(3))]  # both bad.png and alarm.png
+    reviewer.mark("bad.png", 1, "defect")
+    reviewer.mark("alarm.png", 1, "false_alarm")
+    reviewer.look("alarm.png")
+    notes = calibrate_on_review(reviewer.result(), folder / "toy", folder / "second.bundle").notes
+    assert [note for note in notes if note.startswith(says.format(1))]  # lot 1/bad.png
+    reviewer.mark("lot 1/bad.png", 1, "defect")
+    notes = calibrate_on_review(reviewer.result(), folder / "toy", folder / "third.bundle").notes
+    assert not [note for note in notes if "neither reviewed" in note]
+    reviewer.store.close()
+
+
 def test_nothing_good_is_nothing_to_calibrate_on(folder: Path) -> None:
     reviewer = Reviewer(folder)
     reviewer.mark("bad.png", 1, "defect")
