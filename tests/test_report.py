@@ -289,6 +289,12 @@ def test_a_run_that_did_not_end_says_so(tmp_path: Path, state: str, said: str) -
     assert said in path.read_text("utf-8")
 
 
+def test_settings_are_words(tmp_path: Path) -> None:
+    settings = {"paths": ["a b", "<c>"], "zoom": True, "heatmaps": False, "tile_size": None, "workers": 1}
+    page = write_run(tmp_path, [], run_info(settings=settings)).read_text("utf-8")
+    assert "paths a b; &lt;c&gt;, zoom yes, heatmaps no, tile_size –, workers 1</dd>" in page
+
+
 def test_an_empty_run_has_a_page(tmp_path: Path) -> None:
     page = Page(write_run(tmp_path, [], run_info(settings={}, milliseconds_median={})))
     assert page.names == [] and "No image has been inspected yet." in page.text

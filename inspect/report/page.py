@@ -117,7 +117,7 @@ def render(run: RunInfo, images: list[PageImage], viewer: str | None, damaged: S
     script = "\n".join((here / name).read_text("utf-8") for name in SCRIPTS)
     script = f'"use strict";\n(() => {{\n{script}}})();\n'
     pages = environment()
-    pages.filters.update(duration=_duration, moment=_moment, total=_total)
+    pages.filters.update(duration=_duration, moment=_moment, setting=_setting, total=_total)
     text = pages.from_string((here / "index.html.j2").read_text("utf-8"))
     rendered = text.render(
         run=run,
@@ -162,6 +162,14 @@ def _duration(milliseconds: float | None) -> str:
 def _moment(iso: str) -> str:
     """`2026-11-22T15:04:07+01:00` as people write it."""
     return datetime.fromisoformat(iso).strftime("%Y-%m-%d %H:%M")
+
+
+def _setting(value: object) -> str:
+    """A value of run.json's settings as people write it."""
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    words = {True: "yes", False: "no", None: "–"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def _throughput(records: list[ImageRecord]) -> tuple[float, float] | None:
