@@ -151,7 +151,8 @@ def test_names_of_every_kind_end_in_the_right_row(tmp_path: Path) -> None:
         assert info.counts["ERROR"] == 0
         with (run_dir / "images.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             heights = {row["image"]: int(row["height"]) for row in csv.DictReader(file)}
-        assert heights == {name: 30 + number for number, name in enumerate(names)}
+        # What a spreadsheet would take for a formula has an apostrophe in front.
+        assert heights == {name.replace("-o", "'-o"): 30 + number for number, name in enumerate(names)}
         assert len(list((run_dir / "regions").iterdir())) == len(names)
     for path in run_dir.rglob("*"):
         assert path.name.encode()
