@@ -28,7 +28,7 @@ demo: $(VENV)/installed
 	$(BIN)/flawmap demo --output demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses 2 --dist loadfile
 
 slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow

@@ -5,6 +5,8 @@ processes may mark at once. SQLite writes ahead (WAL), so whoever reads never wa
 on a disk of this machine (https://sqlite.org/wal.html), several machines share a PostgreSQL.
 """
 
+import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -222,11 +224,25 @@ def _engine(url: URL) -> Engine:
     def write_ahead(connection: Any, record: Any) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-        cursor.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(cursor)
         cursor.execute("PRAGMA synchronous = FULL")  # a mark that was answered for is on the disk
         cursor.close()
 
     return engine
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Waits for another process that does the same: SQLite's own patience does not cover this one statement."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 def _of_image(wanted: Select[Any], table: Table, image: str | None) -> Select[Any]:
