@@ -301,7 +301,7 @@ def test_an_address_leads_to_a_region(browser: Any, address: str) -> None:
         page.wait_for_selector("#boxes .chosen[data-region='2']")
         assert page.locator("#look-name").inner_text() == "a10.png"
         page.keyboard.press("Escape")
-        assert page.evaluate("location.hash") == ""
+        page.wait_for_function("location.hash === ''")
 
 
 def test_a_name_cannot_become_markup(page: Any) -> None:
