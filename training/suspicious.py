@@ -1,9 +1,9 @@
 """What of the good images may not be good, as tables and pictures for the operator to judge.
 
 suspicious.csv and suspicious.png show places that look like defects; they were left out of the training. doubtful.csv
-and doubtful.png show the oddest place of each picture in the oddest twentieth, defects or not; these were not shown more
-often than others. Who finds a real defect here takes the image out of the folder of good ones; who finds good structure
-that is merely rare adds more good images that show it.
+and doubtful.png show the oddest place of each picture in the oddest twentieth, defects or not; these were not shown
+more often than others. Who finds a real defect here takes the image out of the folder of good ones; who finds good
+structure that is merely rare adds more good images that show it.
 """
 
 import csv
