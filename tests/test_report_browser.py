@@ -300,9 +300,8 @@ def test_an_address_leads_to_a_region(browser: Any, address: str) -> None:
     with page_of(browser, f"{address}#a10.png:2") as page:
         page.wait_for_selector("#boxes .chosen[data-region='2']")
         assert page.locator("#look-name").inner_text() == "a10.png"
-        page.wait_for_load_state()  # while a page loads, Escape is the browser's
         page.keyboard.press("Escape")
-        page.wait_for_function("location.hash === ''")
+        page.wait_for_url(lambda url: "a10.png" not in url)
 
 
 def test_a_name_cannot_become_markup(page: Any) -> None:
