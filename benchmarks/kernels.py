@@ -71,7 +71,7 @@ def growth(sizes: Iterable[int], rounds: int) -> list[dict[str, float]]:
 
 
 def goals_of(timings: list[Timing], grown: list[dict[str, float]]) -> list[Goal]:
-    """What issue 5 asks of the kernels, as ratios of medians of this run."""
+    """What the kernels are held against (docs/performance.md), as ratios of medians of this run."""
 
     def median(step: str, contender: str) -> float:
         return next(t.median_ms for t in timings if t.step.startswith(step) and t.contender == contender)

@@ -65,7 +65,7 @@ def choose(images: GoodImages, seen: list[Cells], n_doubtful: int) -> Doubtful:
     """The `n_doubtful` pictures whose highest evidence, of all kinds together, is highest.
 
     Each kind is measured in the distance from the median picture's highest to the upper quartile's, which a few bad
-    ones among them do not move. Left out is every cell that is odder than the median picture's oddest.
+    ones among them do not move. Its `places` are all cells that are odder than the median picture's oddest.
     """
     of_picture: dict[str, list[Cells]] = {}
     for cells in seen:
