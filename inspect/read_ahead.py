@@ -3,10 +3,12 @@
 Decoding a 26-megapixel PNG takes 75 to 130 ms, more than everything around the network together.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +27,8 @@ from flawmap.tiling.strips.open_rows import strip_size
 Image = NDArray[Any]
 Prepare = Callable[[int, Image], Prepared]  # of the entry at this place
 
+GONE = SourceFile(size_bytes=0, modified_ns=0)  # of a file that cannot be asked
+
 
 @dataclass
 class Decoded:
@@ -37,6 +41,16 @@ class Decoded:
     error: Exception | None
     prepared: Prepared | None = None
     strip: tuple[int, int] | None = None  # height and width of a picture so large that it was not read: see `open_rows`
+    inode: int | None = None  # of the file, before it was read; None where it could not be asked
+    changed: bool = False  # its file was written on while it was read: this may be neither the old content nor the new
+
+    def written_on(self) -> bool:
+        """Whether its file has another content by now; another file renamed to its place leaves it as it was read."""
+        try:
+            status = file_of(self.entry.path).stat()
+        except OSError:
+            return False
+        return status.st_ino == self.inode and _stamp(status) != self.source
 
 
 def read_ahead(
@@ -68,12 +82,11 @@ def read_ahead(
 
 
 def source_of(path: Path) -> SourceFile:
-    """Size and time of change of `path`, of a page those of its file; zeros where it cannot be asked."""
+    """Size and time of change of `path`, of a page those of its file; `GONE` where it cannot be asked."""
     try:
-        status = file_of(path).stat()
+        return _stamp(file_of(path).stat())
     except OSError:
-        return SourceFile(size_bytes=0, modified_ns=0)
-    return SourceFile(size_bytes=status.st_size, modified_ns=status.st_mtime_ns)
+        return GONE
 
 
 def decode(number: int, entry: InputImage, prepare: Prepare | None) -> Decoded:
@@ -81,8 +94,10 @@ def decode(number: int, entry: InputImage, prepare: Prepare | None) -> Decoded:
 
     One too large to be held as a whole is not read: it is for whoever scores it.
     """
-    source = source_of(entry.path)  # before reading: a change while it is read shows at the next run
-    decoded = Decoded(entry, source, 0.0, None, None)
+    decoded = Decoded(entry, GONE, 0.0, None, None)
+    with suppress(OSError):  # before reading: a change while it is read shows at the next run
+        status = file_of(entry.path).stat()
+        decoded.source, decoded.inode = _stamp(status), status.st_ino
     decoded.strip = strip_size(entry.path)
     if decoded.strip is None:
         decode_whole(decoded, None if prepare is None else partial(prepare, number))
@@ -99,9 +114,14 @@ def decode_whole(decoded: Decoded, prepare: Callable[[Image], Prepared] | None) 
     except Exception as error:  # a decoder may raise anything on a file made to break it
         known = isinstance(error, ImageError)
         decoded.error = error if known else ImageError(path, f"{type(error).__name__}: {error}")
+    decoded.changed = decoded.written_on()
     decoded.milliseconds = (time.perf_counter() - start) * 1e3
     if decoded.image is not None and prepare is not None:
         try:
             decoded.prepared = prepare(decoded.image)
         except Exception as error:  # of another kind than the bundle's, not to be aligned, no memory
             decoded.error = error
+
+
+def _stamp(status: os.stat_result) -> SourceFile:
+    return SourceFile(size_bytes=status.st_size, modified_ns=status.st_mtime_ns)

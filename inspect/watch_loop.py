@@ -183,24 +183,28 @@ class Watch:
             self._reading.append(_Reading(arrival, one, future))
 
     def _decoded(self, reading: _Reading) -> Decoded | None:
-        """The picture, read; None where it has gone, or is not complete yet."""
+        """The picture, read; None where it has gone, is not complete yet, or changed while it was read."""
         path, source = reading.arrival.path, SourceFile(**reading.arrival.stamp._asdict())
         if reading.future is None:
             return Decoded(reading.one.entry, source, 0.0, None, None)
         decoded = reading.future.result()
         unread = decoded.image is None and decoded.strip is None
-        if unread and (not reading.arrival.last_chance or not os.path.lexists(path)):
+        if decoded.changed or (unread and (not reading.arrival.last_chance or not os.path.lexists(path))):
             self.arrivals.not_yet(reading.arrival)
             return None
         return decoded
 
     def _scored(self, reading: _Reading, decoded: Decoded, spare: Scored | None) -> ScoredImage | None:
-        """The picture, scored; None where it was read in strips just now, and is not complete yet."""
+        """The picture, scored; None where it was read in strips just now, and is not complete yet or has changed."""
         model, in_strips = reading.one.model, decoded.strip is not None
         if model is None:
             return ScoredImage(decoded, None, None)
         image = score_image(self.run_dir, decoded, self.pipelines[model], spare)
-        if in_strips and image.strip is None and image.scored is None and not reading.arrival.last_chance:
+        unread = image.strip is None and image.scored is None and not reading.arrival.last_chance
+        changed = decoded.changed if image.scored is not None else decoded.written_on()
+        if in_strips and (unread or changed):
+            if image.strip is not None:
+                image.strip.files.close()
             self.arrivals.not_yet(reading.arrival)
             return None
         return image

@@ -91,3 +91,19 @@ def test_breaking_off_leaves_no_reader_behind(entries: Counted) -> None:
 
 def test_nothing_to_read() -> None:
     assert list(read_ahead([], 3)) == []
+
+
+def test_a_file_is_written_on_where_it_lies_or_replaced(entries: Counted, tmp_path: Path) -> None:
+    """Another content in the same file makes what was read doubtful; another file in its place does not."""
+    (decoded,) = read_ahead(entries[:1], 1)
+    assert not decoded.changed and not decoded.written_on()
+    other = tmp_path / "other.png"
+    write_image(other, good_image(20, 30, seed=20))
+    other.replace(entries[0].path)
+    assert not decoded.written_on()
+    (decoded,) = read_ahead(entries[:1], 1)
+    with entries[0].path.open("ab") as file:
+        file.write(b"more")
+    assert decoded.written_on()
+    entries[0].path.unlink()
+    assert not decoded.written_on()

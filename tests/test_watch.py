@@ -23,12 +23,13 @@ import cv2
 import pytest
 
 from flawmap.inspect.line.arrivals import Patience
+from flawmap.inspect.line.part_result import PartResult
 from flawmap.inspect.line.stop import Stop
 from flawmap.inspect.record_files import read_run_info
 from flawmap.inspect.watch_folder import watch_folder
 from flawmap.inspect.watch_loop import WatchSettings
 from flawmap.tiling.errors import UsageError
-from flawmap.tiling.images import write_image
+from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle
 from tests.test_cli import FLAWMAP, run
 from tests.test_folder import rows, table
@@ -223,6 +224,43 @@ def test_every_picture_has_exactly_one_result(bundle: Path, tmp_path: Path, coun
     assert len(list((run_dir / "parts").iterdir())) == len(list((run_dir / "regions").iterdir())) == count
     assert list((run_dir / ".outgoing").iterdir()) == list((run_dir / "results").iterdir()) == []
     assert (run_dir / "index.html").is_file()
+
+
+def complete_while_read(monkeypatch: pytest.MonkeyPatch, rest: dict[str, bytes]) -> None:
+    """The rest of a picture comes after the watcher has asked for its size, and before it reads: a moment, for real."""
+
+    def read_picture(path: Path, *reading: Any) -> Any:
+        if data := rest.pop(path.name, b""):
+            with path.open("ab") as file:
+                file.write(data)
+        return read_image(path, *reading)
+
+    monkeypatch.setattr("flawmap.inspect.read_ahead.read_image", read_picture)
+
+
+@pytest.mark.parametrize("give_up", [0.2, 30.0])
+def test_one_that_is_completed_while_it_is_read_has_one_result(
+    bundle: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, give_up: float
+) -> None:
+    data = cv2.imencode(".png", good_image(40, 50, seed=1, defects=3))[1].tobytes()
+    (folder / "a.png").write_bytes(data[:-20])
+    complete_while_read(monkeypatch, {"a.png": data[-20:]})
+    given: list[tuple[str, str]] = []
+    settings = WatchSettings(patience=Patience(0.2, give_up), poll=0.1)
+    bell: SimpleQueue[str] = SimpleQueue()
+    stop = Stop(bell)
+
+    def tell(result: PartResult) -> None:
+        given.append((result.part_id.id, result.result_content[0].verdict))
+
+    arguments = (folder, bundle, tmp_path / "run", stop, bell)
+    watcher = threading.Thread(target=watch_folder, args=arguments, kwargs={"settings": settings, "tell": tell})
+    watcher.start()
+    wait_until(lambda: bool(given))
+    time.sleep(1.0)  # nothing more may come
+    stop.ask()
+    watcher.join()
+    assert given == [("a.png", "NG")]
 
 
 # -- one picture, one part -----------------------------------------------------------------------------------

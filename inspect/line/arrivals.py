@@ -165,9 +165,9 @@ class Arrivals:
         known.taken = False
 
     def not_yet(self, arrival: Arrival) -> None:
-        """`arrival` could not be read."""
+        """`arrival` could not be read; what has come under its name since then may be."""
         known = self._known[arrival.path]
-        known.taken, known.unreadable = False, True
+        known.taken, known.unreadable = False, known.stamp == arrival.stamp
 
     def _note(self, path: Path, stamp: Stamp, closed: bool, now: float) -> None:
         known = self._known.get(path)
