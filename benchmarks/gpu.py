@@ -24,7 +24,7 @@ from benchmarks.gpu_session import Bench, Setting, check_half, session_alone, st
 from benchmarks.measure import circumstances
 from flawmap.export.bundle import MODEL
 from flawmap.export.bundle_seal import seal
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.tiling.whole_file import write_text
 
 PACKAGES = ["numpy", "numba", "opencv-python-headless", "tifffile", "onnx", "onnxruntime", "onnxruntime-gpu", "torch"]

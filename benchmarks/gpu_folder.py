@@ -18,9 +18,9 @@ from benchmarks.gpu_session import Bench, Row
 from flawmap.export.bundle import GOLDEN_SCORE, MODEL, FasterModel, read_bundle, update_bundle
 from flawmap.export.bundle_seal import seal
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.record_files import read_record
-from flawmap.inspect.records import ImageRecord, RunInfo
-from flawmap.inspect.run_layout import RECORDS
+from flawmap.inspect.run.layout import RECORDS
+from flawmap.inspect.run.record_files import read_record
+from flawmap.inspect.run.records import ImageRecord, RunInfo
 from flawmap.tiling.errors import FlawmapError
 
 WARM = 6  # images that do not count

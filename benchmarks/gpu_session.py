@@ -14,8 +14,8 @@ import onnx
 import onnxruntime
 
 from flawmap.export.half_precision import to_half
-from flawmap.inspect import device as devices
-from flawmap.inspect.bound_session import BoundSession
+from flawmap.inspect.scoring import device as devices
+from flawmap.inspect.scoring.bound_session import BoundSession
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import read_image
 from flawmap.tiling.regions import find_regions

@@ -23,11 +23,11 @@ import numpy as np
 
 from benchmarks.measure import Goal, Timing, circumstances, goals_markdown, interleaved, markdown
 from flawmap.export.bundle import read_bundle
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.looking import grid_of
-from flawmap.inspect.record_files import read_record
-from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.run.record_files import read_record
+from flawmap.inspect.scoring.scorers import open_scorer
 from flawmap.sample_data.dataset import Product
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.whole_file import write_text

@@ -24,8 +24,8 @@ from benchmarks.gpu import write_images
 from benchmarks.measure import circumstances
 from benchmarks.untrained import write_untrained_model
 from flawmap.export.faster_model import write_faster_model
-from flawmap.inspect.openvino_session import OpenVinoSession
-from flawmap.inspect.runtime import physical_cores
+from flawmap.inspect.scoring.openvino_session import OpenVinoSession
+from flawmap.inspect.scoring.runtime import physical_cores
 from flawmap.tiling.images import read_image
 from flawmap.tiling.whole_file import write_text
 

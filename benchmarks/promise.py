@@ -11,9 +11,9 @@ from pathlib import Path
 
 from scipy.stats import chi2
 
-from flawmap.inspect.record_files import read_record
-from flawmap.inspect.records import ImageRecord
-from flawmap.inspect.run_layout import RECORDS
+from flawmap.inspect.run.layout import RECORDS
+from flawmap.inspect.run.record_files import read_record
+from flawmap.inspect.run.records import ImageRecord
 
 RATES = (1.0, 0.5, 0.1)  # false regions promised a good image
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.inspect.machine import versions
-from flawmap.inspect.record_files import write_record, write_run_info
-from flawmap.inspect.records import ImageRecord, RegionRecord, RunInfo, SourceFile
 from flawmap.inspect.report.page import write_page
 from flawmap.inspect.report.pictures import write_pictures
-from flawmap.inspect.run_layout import OUTPUT_FOLDERS, OVERLAYS, ZOOM
+from flawmap.inspect.run.layout import OUTPUT_FOLDERS, OVERLAYS, ZOOM
+from flawmap.inspect.run.record_files import write_record, write_run_info
+from flawmap.inspect.run.records import ImageRecord, RegionRecord, RunInfo, SourceFile
 
 SIDE = 5120
 REVIEW, NG = 6.0, 9.0

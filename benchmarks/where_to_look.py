@@ -21,9 +21,9 @@ from flawmap.export.configure_bundle import configure_bundle
 from flawmap.export.part_record import Part
 from flawmap.export.tile_size import choose_tile_size
 from flawmap.export.where_record import Where
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.scoring.scorers import open_scorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.sample_data.dataset import Product
 from flawmap.tiling.images import write_image

@@ -45,7 +45,7 @@ from flawmap.training.tile_geometry import check_tile_settings, score_receptive_
 def write_bundle(checkpoint_path: Path, out: Path, *, batch_size: int | None = None) -> Written:
     """Writes the bundle folder `out`, which appears whole or not at all; one that stood there is replaced.
 
-    The bundle is not calibrated yet: `flawmap.inspect.calibrate` does that with the pipeline that inspects.
+    The bundle is not calibrated yet: `flawmap.inspect.calibration.calibrate` does that with the pipeline that inspects.
 
     Raises:
         UsageError: the checkpoint is none, the tile settings do not fit the network, `out` is something else than a

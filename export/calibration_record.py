@@ -66,7 +66,7 @@ class ParetoTail(BaseModel):
 class BorderZone(BaseModel):
     """Pixels at a distance of `from_px` to `to_px` - 1 from the picture's border.
 
-    Their scores become `factor` * score + `offset` where that is less: see `flawmap.inspect.border_zones`.
+    Their scores become `factor` * score + `offset` where that is less: see `flawmap.inspect.calibration.border_zones`.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -91,7 +91,7 @@ class HotImage(BaseModel):
 class LeftOut(HotImage):
     """An image that was given for calibration and not used: by its highest score it is no good one.
 
-    See `flawmap.inspect.odd_images`.
+    See `flawmap.inspect.calibration.odd_images`.
     """
 
     expected: float = Field(ge=0)  # peaks as high, on all images together, by what the others show

@@ -9,15 +9,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from flawmap.inspect.bundle_commands import calibrate, configure, export, optimise, train
+from flawmap.inspect.commands.bundle import calibrate, configure, export, optimise, train
+from flawmap.inspect.commands.convert import convert
+from flawmap.inspect.commands.demo import demo
+from flawmap.inspect.commands.line import drift, watch
+from flawmap.inspect.commands.machine import doctor, plan
+from flawmap.inspect.commands.review import review
+from flawmap.inspect.commands.run import evaluate, inspect, report
+from flawmap.inspect.commands.serve import serve
 from flawmap.inspect.console import say
-from flawmap.inspect.convert_command import convert
-from flawmap.inspect.demo_command import demo
-from flawmap.inspect.line_commands import drift, watch
-from flawmap.inspect.machine_commands import doctor, plan
-from flawmap.inspect.review_command import review
-from flawmap.inspect.run_commands import evaluate, inspect, report
-from flawmap.inspect.serve_command import serve
 from flawmap.tiling.errors import FlawmapError
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended

@@ -13,9 +13,9 @@ from flawmap.inspect.exchange.ome_tiff import images_with_heatmaps, write_ome_ti
 from flawmap.inspect.exchange.parquet_tables import write_parquet
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.recipe.parts import PartResult, Parts
-from flawmap.inspect.recorded_run import RecordedRun, read_recorded_run
 from flawmap.inspect.report.pdf_summary import write_pdf
-from flawmap.inspect.run_layout import DRIFT, EVALUATION, METRICS, OUTPUT_FOLDERS, RUN_INFO, WATCH_FOLDERS
+from flawmap.inspect.run.layout import DRIFT, EVALUATION, METRICS, OUTPUT_FOLDERS, RUN_INFO, WATCH_FOLDERS
+from flawmap.inspect.run.recorded_run import RecordedRun, read_recorded_run
 from flawmap.tiling.errors import ImageError, UsageError
 
 SUFFIXES = {Format.COCO: ".json", Format.PDF: ".pdf"}  # of the formats that are one file; the others are folders

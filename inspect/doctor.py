@@ -14,10 +14,10 @@ from typing import Literal
 import cv2
 import onnxruntime
 
-from flawmap.inspect import device
-from flawmap.inspect.device import ONE_NODE_MODEL
 from flawmap.inspect.machine import total_memory_gib, versions
-from flawmap.inspect.runtime import physical_cores
+from flawmap.inspect.scoring import device
+from flawmap.inspect.scoring.device import ONE_NODE_MODEL
+from flawmap.inspect.scoring.runtime import physical_cores
 from flawmap.tiling.region_kernels import scan_spans
 
 Level = Literal["ok", "warning", "problem"]

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from flawmap.export.bundle import Bundle, read_bundle
 from flawmap.inspect.line.drift import DriftMonitor, DriftState, sentence
 from flawmap.inspect.line.drift_plot import draw_drift
-from flawmap.inspect.record_files import read_run_info
-from flawmap.inspect.recorded_run import recorded_images
-from flawmap.inspect.records import ImageRecord, RunInfo
-from flawmap.inspect.run_folder import writing
-from flawmap.inspect.run_layout import DRIFT
+from flawmap.inspect.run.folder import writing
+from flawmap.inspect.run.layout import DRIFT
+from flawmap.inspect.run.record_files import read_run_info
+from flawmap.inspect.run.recorded_run import recorded_images
+from flawmap.inspect.run.records import ImageRecord, RunInfo
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_text
 

@@ -11,15 +11,15 @@ from flawmap.inspect.evaluation.froc import Froc, froc
 from flawmap.inspect.evaluation.image_figures import SIZE_NAMES
 from flawmap.inspect.evaluation.matching import DefectOutcome, FalseRegion, ImageOutcome
 from flawmap.inspect.progress import ShowProgress, silent
-from flawmap.inspect.record_files import read_run_info
-from flawmap.inspect.records import RecipeInfo, RunInfo
 from flawmap.inspect.report.evaluation_page import PAGE, Gallery, write_evaluation_page
 from flawmap.inspect.report.evaluation_plots import Curve, Point, draw_froc, draw_roc, draw_severities
 from flawmap.inspect.report.gallery import Exhibit, draw_exhibits
 from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.page_text import number, severity
-from flawmap.inspect.run_folder import forget_evaluation
-from flawmap.inspect.run_layout import EVALUATION, METRICS, heatmap_path
+from flawmap.inspect.run.folder import forget_evaluation
+from flawmap.inspect.run.layout import EVALUATION, METRICS, heatmap_path
+from flawmap.inspect.run.record_files import read_run_info
+from flawmap.inspect.run.records import RecipeInfo, RunInfo
 from flawmap.inspect.true_defects import NEAR
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.reading import Reading

@@ -12,7 +12,6 @@ from queue import Empty, SimpleQueue
 from typing import Literal, get_args
 
 from flawmap.inspect.in_order import in_order
-from flawmap.inspect.input_images import InputImage, file_name
 from flawmap.inspect.inspect_image import ScoredImage, judge_image, refused, score_image
 from flawmap.inspect.machine import peak_memory_mib
 from flawmap.inspect.pipeline import Pipeline, Prepared, Scored
@@ -20,24 +19,33 @@ from flawmap.inspect.progress import ShowProgress, Step, silent
 from flawmap.inspect.read_ahead import Decoded, Image, read_ahead
 from flawmap.inspect.recipe.assignment import Assigned
 from flawmap.inspect.recipe.parts import Parts, write_parts
-from flawmap.inspect.record_files import read_record, record_path, write_record, write_run_info
-from flawmap.inspect.records import ImageRecord, RunInfo, Verdict
 from flawmap.inspect.report.page import write_page
-from flawmap.inspect.run_folder import (
+from flawmap.inspect.run.folder import (
     check_continues,
     clear,
     forget,
     forget_evaluation,
-    is_done,
     make_run_folder,
     recorded_names,
     remove_leftovers,
     writing,
 )
-from flawmap.inspect.run_layout import RECORDS
-from flawmap.inspect.run_lock import locked
-from flawmap.inspect.run_plan import RunPlan, describe, device_note, now, open_models, plan_run, with_unfinished
-from flawmap.inspect.tables import write_tables
+from flawmap.inspect.run.input_images import InputImage, file_name
+from flawmap.inspect.run.layout import RECORDS
+from flawmap.inspect.run.lock import locked
+from flawmap.inspect.run.record_files import read_record, record_path, write_record, write_run_info
+from flawmap.inspect.run.records import ImageRecord, RunInfo, Verdict
+from flawmap.inspect.run.tables import write_tables
+from flawmap.inspect.run_plan import (
+    RunPlan,
+    describe,
+    device_note,
+    is_done,
+    now,
+    open_models,
+    plan_run,
+    with_unfinished,
+)
 from flawmap.inspect.write_behind import WriteBehind
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.threads import CORES

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flawmap.inspect.input_images import InputImage
 from flawmap.inspect.inspect_strip import ScoredStrip, read_whole, score_strip
 from flawmap.inspect.pipeline import Outcome, Pipeline, Scored
 from flawmap.inspect.read_ahead import Decoded, source_of
-from flawmap.inspect.records import AlignmentRecord, CandidateRecord, ImageRecord, PixelSizeRecord, RegionRecord
 from flawmap.inspect.report.display import Pixels
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
-from flawmap.inspect.run_folder import writing
+from flawmap.inspect.run.folder import writing
+from flawmap.inspect.run.input_images import InputImage
+from flawmap.inspect.run.records import AlignmentRecord, CandidateRecord, ImageRecord, PixelSizeRecord, RegionRecord
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, InspectionStoppedError
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import read_bundle
 from flawmap.inspect.inspect_image import region_records
-from flawmap.inspect.lanes import open_lanes
 from flawmap.inspect.pipeline import Outcome, Pipeline
-from flawmap.inspect.records import RegionRecord, Verdict
-from flawmap.inspect.scorers import as_it_runs
+from flawmap.inspect.run.records import RegionRecord, Verdict
+from flawmap.inspect.scoring.lanes import open_lanes
+from flawmap.inspect.scoring.scorers import as_it_runs
 from flawmap.inspect.strip_pipeline import StripArrays, StripPipeline
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError

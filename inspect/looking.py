@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.export.bundle import WHERE_MAP, Bundle, BundleInfo
+from flawmap.inspect.calibration.zone_scale import ZoneScale
 from flawmap.inspect.thresholds import Thresholds
-from flawmap.inspect.zone_scale import ZoneScale
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.fitted_grid import FittedGrid
 from flawmap.tiling.grid import TileGrid

@@ -27,14 +27,14 @@ from flawmap.export.bundle import (
     update_bundle,
 )
 from flawmap.export.calibration_record import Calibration
-from flawmap.inspect.calibrate_bundle import measure_calibration
+from flawmap.inspect.calibration.calibrate_bundle import measure_calibration
 from flawmap.inspect.detection_limit.injection import Design
 from flawmap.inspect.evaluation.truth import read_truth
 from flawmap.inspect.machine import processor
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.precision_comparison import Comparison, compare_injected, compare_labelled
 from flawmap.inspect.progress import ShowProgress, silent
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle
 from flawmap.inspect.alignment import Aligner
-from flawmap.inspect.border_zones import lower_border
+from flawmap.inspect.calibration.border_zones import lower_border
 from flawmap.inspect.defects import DefectScan
-from flawmap.inspect.lanes import Lanes
 from flawmap.inspect.looking import Looking
-from flawmap.inspect.records import Verdict
 from flawmap.inspect.rules.findings import Findings
 from flawmap.inspect.rules.judge import Judge
-from flawmap.inspect.scorers import Scorer
+from flawmap.inspect.run.records import Verdict
+from flawmap.inspect.scoring.lanes import Lanes
+from flawmap.inspect.scoring.scorers import Scorer
+from flawmap.inspect.scoring.tile_loop import Stopwatch, TiledImage
 from flawmap.inspect.thresholds import Thresholds
-from flawmap.inspect.tile_loop import Stopwatch, TiledImage
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import describe

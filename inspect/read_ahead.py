@@ -16,9 +16,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from flawmap.inspect.input_images import InputImage
 from flawmap.inspect.pipeline import Prepared
-from flawmap.inspect.records import SourceFile
+from flawmap.inspect.run.input_images import InputImage
+from flawmap.inspect.run.records import SourceFile
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
 from flawmap.tiling.pages import file_of

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.export.bundle import Bundle, read_bundle
-from flawmap.inspect.input_images import list_inputs
-from flawmap.inspect.lanes import Lanes, open_lanes
 from flawmap.inspect.machine import versions
+from flawmap.inspect.read_ahead import source_of
 from flawmap.inspect.recipe.assignment import Assigned, assign
 from flawmap.inspect.recipe.recipe_file import Recipe, is_recipe, read_recipe
-from flawmap.inspect.records import ModelInfo, RecipeInfo, RunInfo
-from flawmap.inspect.scorers import as_it_runs
+from flawmap.inspect.run.input_images import list_inputs
+from flawmap.inspect.run.record_files import read_record, record_path
+from flawmap.inspect.run.records import ModelInfo, RecipeInfo, RunInfo
+from flawmap.inspect.scoring.lanes import Lanes, open_lanes
+from flawmap.inspect.scoring.scorers import as_it_runs
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 
@@ -172,6 +174,20 @@ def _describe_model(plan: RunPlan, number: int, lanes: Lanes) -> ModelInfo:
 def device_note(models: Sequence[Lanes]) -> str:
     """What is to be said of the device they run on, each note once; empty for nothing."""
     return "; ".join(dict.fromkeys(lanes.device_note for lanes in models if lanes.device_note))
+
+
+def is_done(run_dir: Path, one: Assigned) -> bool:
+    """Whether an image was inspected as it is now, for the part that it belongs to now; an ERROR is tried again."""
+    entry = one.entry
+    record = read_record(record_path(run_dir, entry.name))
+    return (
+        record is not None
+        and one.model is not None
+        and record.image == entry.image
+        and record.verdict != "ERROR"
+        and record.source == source_of(entry.path)
+        and (record.part, record.camera) == (one.part, one.camera)
+    )
 
 
 def with_unfinished(run: RunInfo, images: Iterable[Assigned]) -> RunInfo:

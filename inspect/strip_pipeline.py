@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.inspect.border_zones import lower_border
+from flawmap.inspect.calibration.border_zones import lower_border
 from flawmap.inspect.defects import DefectScan, Heatmap
 from flawmap.inspect.pipeline import Outcome, Pipeline, check_image_kind
-from flawmap.inspect.tile_loop import Stopwatch, TiledImage
+from flawmap.inspect.scoring.tile_loop import Stopwatch, TiledImage
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.physical_size import PixelSize

@@ -16,8 +16,8 @@ from flawmap.export.bundle import CONTEXT, GOLDEN_TILES, Bundle, read_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.looking import Looking, grid_of
 from flawmap.inspect.progress import ShowProgress, silent
-from flawmap.inspect.record_files import read_record
-from flawmap.inspect.run_layout import RECORDS
+from flawmap.inspect.run.layout import RECORDS
+from flawmap.inspect.run.record_files import read_record
 from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.grid import TileGrid

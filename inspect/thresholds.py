@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.export.calibration_record import Calibration, check_false_alarms
-from flawmap.inspect.records import Verdict
+from flawmap.inspect.run.records import Verdict
 
 CANDIDATE_SEVERITY = -1.0  # ten a good image: candidates that an evaluation may ask for begin here
 REVIEW_BAND = 0.3  # in severity: twice as many false regions as allowed are worth a look

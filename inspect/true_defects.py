@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.inspect.records import CandidateRecord, RegionRecord
+from flawmap.inspect.run.records import CandidateRecord, RegionRecord
 
 NEAR = 3  # px
 

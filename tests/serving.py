@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
-from flawmap.inspect.serve_runs import ServeSettings
-from flawmap.inspect.serve_service import service
+from flawmap.inspect.serve.runs import ServeSettings
+from flawmap.inspect.serve.service import service
 from flawmap.inspect.service.access import Keys
 from tests.asgi_client import TestClient, client_of
 from tests.test_cli import FLAWMAP

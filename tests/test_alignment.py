@@ -15,9 +15,9 @@ from flawmap.export.bundle_writer import write_bundle
 from flawmap.export.configure_bundle import configure_bundle
 from flawmap.export.part_record import read_part
 from flawmap.export.where_map import draw_where
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.scoring.scorers import open_scorer
 from flawmap.inspect.takt import measure
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError

@@ -13,10 +13,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("tiling", "training", "export", "inspect", "configs", "sample_data")
 MODULES = sorted(path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+# The rooms of inspect/, floor by floor: a room imports rooms of the floors below its own, never a neighbour on its own.
+FLOORS = (
+    {"scoring", "run"},  # the ground: of inspect/ they import themselves alone
+    {"calibration", "rules", "recipe"},  # what decides
+    {"report", "evaluation", "detection_limit", "exchange", "line", "service", "review"},  # one subject each
+    {"after_review", "watch"},  # front rooms, from here on: they put together what a command does
+    {"serve"},
+    {"commands"},
+)
+FRONT_ROOMS = set().union(*FLOORS[3:])
 # What a command may load once it runs, and only then: so inspecting never loads torch.
 BY_COMMAND = {
-    Path("inspect/bundle_commands.py"): {"training", "export"},
-    Path("inspect/demo_command.py"): {"sample_data"},
+    Path("inspect/commands/bundle.py"): {"training", "export"},
+    Path("inspect/commands/demo.py"): {"sample_data"},
 }
 # What inspecting may use of export.
 WITHOUT_TORCH = (
@@ -74,6 +84,30 @@ def test_imports_go_one_way(module: Path) -> None:
         pytest.fail(f"{module} must not import {name}")
 
 
+def test_every_room_of_inspect_has_its_floor() -> None:
+    rooms = [room for floor in FLOORS for room in floor]
+    assert sorted(rooms) == sorted({m.parts[1] for m in MODULES if m.parts[0] == "inspect" and len(m.parts) > 2})
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] == "inspect"], ids=str)
+def test_rooms_of_inspect_stand_on_those_below(module: Path) -> None:
+    """The files right in inspect/ serve the rooms above the ground and use all but the front rooms."""
+    if module == Path("inspect/cli.py"):
+        allowed = {"commands"}
+    elif len(module.parts) == 2:
+        allowed = set().union(*FLOORS) - FRONT_ROOMS
+    else:
+        own = next(number for number, floor in enumerate(FLOORS) if module.parts[1] in floor)
+        allowed = set().union({module.parts[1]}, *FLOORS[:own])
+    for name, _ in imports(module):
+        assert not name.startswith(("flawmap.inspect.cli", "flawmap.inspect.inspector")), f"{module} imports {name}"
+        if not name.startswith("flawmap.inspect."):
+            continue
+        imported = name.split(".")[2]
+        if (ROOT / "inspect" / imported).is_dir() or module.parts[1] in FLOORS[0]:
+            assert imported in allowed, f"{module} must not import {name}"
+
+
 @pytest.mark.parametrize("module", [m for m in MODULES if m.parts[0] in ("tiling", "inspect", "configs")], ids=str)
 def test_the_line_needs_no_training_dependency(module: Path) -> None:
     for name, _ in imports(module):
@@ -107,7 +141,7 @@ def test_inspect_is_the_standard_librarys() -> None:
 
 def test_inspecting_never_loads_torch() -> None:
     code = (
-        "import sys, flawmap.inspect.folder, flawmap.inspect.pipeline, flawmap.inspect.runtime\n"
+        "import sys, flawmap.inspect.folder, flawmap.inspect.pipeline, flawmap.inspect.scoring.runtime\n"
         "import flawmap.inspect.doctor\n"
         "flawmap.inspect.doctor.examine()\n"
         f"loaded = [name for name in {TRAINING_DEPENDENCIES!r} if name in sys.modules]\n"

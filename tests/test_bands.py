@@ -9,9 +9,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flawmap.export.calibration_record import BorderZone
-from flawmap.inspect.border_zones import BAND, BLOCK, DISTANCES, ZonePeaks, border_distance, lower_border, lowered
-from flawmap.inspect.calibrate import Seen, calibrate, calibrate_on
-from flawmap.inspect.hot_pixels import KEPT_PIXELS, HotPixels, HotScan
+from flawmap.inspect.calibration.border_zones import (
+    BAND,
+    BLOCK,
+    DISTANCES,
+    ZonePeaks,
+    border_distance,
+    lower_border,
+    lowered,
+)
+from flawmap.inspect.calibration.calibrate import Seen, calibrate, calibrate_on
+from flawmap.inspect.calibration.hot_pixels import KEPT_PIXELS, HotPixels, HotScan
 
 ZONES = [
     BorderZone(from_px=low, to_px=high, factor=1 / (k + 2), offset=-float(k))
@@ -72,7 +80,7 @@ def test_the_hottest_pixels(height: int, width: int, cuts: list[int], seed: int)
 def test_the_hottest_pixels_of_many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     heatmap = drawn(7, 900, 400)
     expected = HotPixels.of(heatmap)
-    monkeypatch.setattr("flawmap.inspect.hot_pixels.PIXELS_AT_ONCE", 5000)
+    monkeypatch.setattr("flawmap.inspect.calibration.hot_pixels.PIXELS_AT_ONCE", 5000)
     found = HotPixels.of(heatmap)
     assert found.level == expected.level
     np.testing.assert_array_equal(found.indices, expected.indices)

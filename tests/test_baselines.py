@@ -13,10 +13,10 @@ from skimage.metrics import structural_similarity
 
 from flawmap.export.bundle import read_bundle
 from flawmap.export.bundle_writer import tile_info, write_bundle
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from flawmap.training import checkpoint as checkpoints

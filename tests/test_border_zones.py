@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from flawmap.export.calibration_record import BorderZone
-from flawmap.inspect.border_zones import DISTANCES, ZonePeaks, border_distance, lower_border, measure_zones
-from flawmap.inspect.calibrate import calibrate
-from flawmap.inspect.hot_pixels import HotPixels
+from flawmap.inspect.calibration.border_zones import DISTANCES, ZonePeaks, border_distance, lower_border, measure_zones
+from flawmap.inspect.calibration.calibrate import calibrate
+from flawmap.inspect.calibration.hot_pixels import HotPixels
 from flawmap.inspect.thresholds import Thresholds
 
 ZONES = [

@@ -6,9 +6,9 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from flawmap.inspect.bound_session import BoundSession
-from flawmap.inspect.cuda_runtime import page_locked
-from flawmap.inspect.device import available_devices, providers_for
+from flawmap.inspect.scoring.bound_session import BoundSession
+from flawmap.inspect.scoring.cuda_runtime import page_locked
+from flawmap.inspect.scoring.device import available_devices, providers_for
 from tests.bundles import good_image, make_bundle
 
 SHAPE = (2, 64, 64)

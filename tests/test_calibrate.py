@@ -12,19 +12,19 @@ from scipy import stats
 
 from flawmap.export.bundle import read_bundle
 from flawmap.export.calibration_record import Calibration, ParetoTail, check_false_alarms
-from flawmap.inspect.border_zones import lower_border
-from flawmap.inspect.calibrate import (
+from flawmap.inspect.calibration.border_zones import lower_border
+from flawmap.inspect.calibration.calibrate import (
     PRIOR_PEAKS,
     SHAPE_FLOOR,
     calibrate,
     fit_generalised_pareto,
     fit_tail,
 )
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.hot_pixels import KEPT_FRACTION, KEPT_PIXELS, HotPixels
 from flawmap.inspect.defects import FRAGMENT_REACH
-from flawmap.inspect.hot_pixels import KEPT_FRACTION, KEPT_PIXELS, HotPixels
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import write_image

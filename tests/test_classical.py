@@ -16,10 +16,10 @@ from sklearn.svm import SVR, OneClassSVM
 from flawmap.export.bundle import CLASSICAL_KINDS, CLASSICAL_MODEL, GOLDEN_SCORE, INFO, read_bundle
 from flawmap.export.bundle_seal import SUMS, seal
 from flawmap.export.bundle_writer import write_bundle
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.scorers import open_scorer
+from flawmap.inspect.scoring.scorers import open_scorer
 from flawmap.tiling.classical.hog_features import (
     CELL,
     N_FEATURES,

@@ -10,12 +10,12 @@ from click.testing import Result
 from pycocotools.coco import COCO
 from typer.testing import CliRunner
 
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.cli import app
-from flawmap.inspect.damaged_records import NAMED_MAX
+from flawmap.inspect.commands.damaged_records import NAMED_MAX
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.record_files import read_record
-from flawmap.inspect.recorded_run import read_recorded_run
+from flawmap.inspect.run.record_files import read_record
+from flawmap.inspect.run.recorded_run import read_recorded_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle

@@ -16,7 +16,7 @@ from flawmap.inspect.report import deep_zoom
 from flawmap.inspect.report.deep_zoom import HEAT_TILE, Pyramid, write_deep_zoom
 from flawmap.inspect.report.display import window_of
 from flawmap.inspect.report.heat_scale import INFERNO, HeatScale
-from flawmap.inspect.run_layout import ZOOM_TILE
+from flawmap.inspect.run.layout import ZOOM_TILE
 from flawmap.tiling.images import read_image
 from flawmap.tiling.strips.row_file import RowFile
 

@@ -30,7 +30,7 @@ from flawmap.inspect.detection_limit.sentence import headline, statement
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.inspect.true_defects import TrueDefect
 from flawmap.tiling.errors import UsageError

@@ -15,7 +15,7 @@ from flawmap.export.bundle import update_bundle
 from flawmap.export.configure_bundle import configure_bundle
 from flawmap.export.part_record import read_part
 from flawmap.export.where_map import draw_where
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.drift_run import measure_drift
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.line.drift import (

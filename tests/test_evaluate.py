@@ -19,8 +19,8 @@ from flawmap.inspect.evaluation.image_figures import auroc_statistic, size_name
 from flawmap.inspect.evaluation.matching import box_gaps
 from flawmap.inspect.evaluation.summary import summary
 from flawmap.inspect.evaluation.truth import defects_of, read_truth
-from flawmap.inspect.record_files import write_record, write_run_info
-from flawmap.inspect.records import CandidateRecord, ImageRecord, RegionRecord, RunInfo, SourceFile
+from flawmap.inspect.run.record_files import write_record, write_run_info
+from flawmap.inspect.run.records import CandidateRecord, ImageRecord, RegionRecord, RunInfo, SourceFile
 from flawmap.inspect.true_defects import NEAR, TrueDefect, is_near
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image

@@ -21,13 +21,13 @@ from flawmap.inspect.cli import app
 from flawmap.inspect.evaluate_run import evaluate_run, page_of
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.record_files import read_record
 from flawmap.inspect.report.display import Picture
 from flawmap.inspect.report.gallery import MARK_COLOUR, PANEL_WIDTH_PX, Exhibit, draw_exhibits, enlarged, outlined
 from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.pictures import MARGIN_PX, write_heatmap
-from flawmap.inspect.run_layout import heatmap_path
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.run.layout import heatmap_path
+from flawmap.inspect.run.record_files import read_record
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image, write_image

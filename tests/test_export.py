@@ -23,9 +23,9 @@ from flawmap.export.bundle_writer import tile_info, write_bundle
 from flawmap.export.model_card import model_card
 from flawmap.export.parity import MARGIN, REGION_LEVEL, TOLERANCE, ParityError, check_parity, clear_level, compare
 from flawmap.export.tile_size import LARGEST, PIXELS_PER_CALL, SMALLEST, choose_tile_size
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.grid import TileGrid

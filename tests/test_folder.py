@@ -22,10 +22,10 @@ import tifffile
 from flawmap.export.bundle import update_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.progress import ShowProgress, Step
-from flawmap.inspect.record_files import read_record, read_run_info, write_record
-from flawmap.inspect.records import RunInfo
-from flawmap.inspect.run_layout import LOCK
-from flawmap.inspect.run_lock import locked
+from flawmap.inspect.run.layout import LOCK
+from flawmap.inspect.run.lock import locked
+from flawmap.inspect.run.record_files import read_record, read_run_info, write_record
+from flawmap.inspect.run.records import RunInfo
 from flawmap.tiling.errors import InspectionStoppedError, UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import calibration, good_image, make_bundle

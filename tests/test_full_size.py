@@ -12,7 +12,7 @@ import pytest
 from benchmarks.strips import strip_rows, write_strip
 from flawmap.export.bundle_writer import write_bundle
 from flawmap.export.tile_size import choose_tile_size
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.sample_data.dataset import Product
 from flawmap.tiling.images import write_image
 from flawmap.training.config import load_config

@@ -17,8 +17,8 @@ import pytest
 from flawmap.inspect.line.hand_over import HandOver, waiting_results
 from flawmap.inspect.line.part_result import Judged, PartResult, ResultWriter
 from flawmap.inspect.line.publisher import Publisher, parse_address
-from flawmap.inspect.records import ImageRecord, RunInfo, SourceFile
-from flawmap.inspect.run_layout import OUTGOING, RESULTS
+from flawmap.inspect.run.layout import OUTGOING, RESULTS
+from flawmap.inspect.run.records import ImageRecord, RunInfo, SourceFile
 from flawmap.tiling.errors import UsageError
 
 UNIT = Path(__file__).parents[1] / "configs" / "flawmap-watch@.service"

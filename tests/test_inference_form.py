@@ -15,7 +15,7 @@ from flawmap.export.bundle import TileInfo, read_bundle
 from flawmap.export.bundle_writer import write_bundle
 from flawmap.export.inference_form import InferenceForm, edge_reach, keeps_its_score, phase_filter
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training.config import TrainConfig
 from flawmap.training.good_images import Normalisation

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.input_images import LONGEST_NAME, file_name, list_inputs
-from flawmap.inspect.record_files import read_record, write_record
-from flawmap.inspect.records import ImageRecord, SourceFile
+from flawmap.inspect.run.input_images import LONGEST_NAME, file_name, list_inputs
+from flawmap.inspect.run.record_files import read_record, write_record
+from flawmap.inspect.run.records import ImageRecord, SourceFile
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.inspector import Inspector, Result
-from flawmap.inspect.record_files import read_record, record_path
+from flawmap.inspect.run.record_files import read_record, record_path
 from flawmap.tiling.errors import DeviceError, ImageError, UsageError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle

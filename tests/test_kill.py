@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.record_files import read_run_info
+from flawmap.inspect.run.record_files import read_run_info
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
 from tests.test_folder import tables

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from flawmap.export.bundle import Bundle
 from flawmap.inspect.folder import SideBySide, inspect_folder
-from flawmap.inspect.lanes import open_lanes
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.progress import Step
-from flawmap.inspect.runtime import TileScorer
-from flawmap.inspect.tile_room import AGAIN, TileRoom
+from flawmap.inspect.scoring.lanes import open_lanes
+from flawmap.inspect.scoring.runtime import TileScorer
+from flawmap.inspect.scoring.tile_room import AGAIN, TileRoom
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.fewest_tiles import least_work_tile_size, tile_work
 from flawmap.tiling.grid import TileGrid
@@ -240,7 +240,7 @@ import resource, sys
 import numpy as np
 from pathlib import Path
 from flawmap.export.bundle import read_bundle
-from flawmap.inspect.lanes import open_lanes
+from flawmap.inspect.scoring.lanes import open_lanes
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.tiling.errors import ImageError
 from tests.bundles import good_image

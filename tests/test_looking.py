@@ -15,15 +15,15 @@ from flawmap.export.configure_bundle import configure_bundle
 from flawmap.export.part_record import read_part
 from flawmap.export.where_map import draw_where
 from flawmap.export.where_record import Zone
-from flawmap.inspect.calibrate import OwnZone, Seen, calibrate_on
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate import OwnZone, Seen, calibrate_on
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.zone_scale import ZoneScale
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.record_files import read_record
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.run.record_files import read_record
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
-from flawmap.inspect.zone_scale import ZoneScale
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.look_map import LookMap

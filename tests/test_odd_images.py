@@ -13,9 +13,9 @@ from scipy import stats
 from flawmap.export.bundle import read_bundle
 from flawmap.export.calibration_record import Calibration, ParetoTail
 from flawmap.export.model_card import CARD, renew_model_card
-from flawmap.inspect.calibrate import OwnZone, Seen, calibrate, calibrate_on, fit_tail
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
-from flawmap.inspect.odd_images import EXPECTED, FEWEST_IMAGES, HEAVY, find_odd, most_odd
+from flawmap.inspect.calibration.calibrate import OwnZone, Seen, calibrate, calibrate_on, fit_tail
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.odd_images import EXPECTED, FEWEST_IMAGES, HEAVY, find_odd, most_odd
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
 

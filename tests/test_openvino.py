@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import MODEL, read_bundle
 from flawmap.export.bundle_seal import seal
-from flawmap.inspect.device import available_devices
-from flawmap.inspect.openvino_session import OpenVinoSession
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.device import available_devices
+from flawmap.inspect.scoring.openvino_session import OpenVinoSession
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.tiling.errors import DeviceError, UsageError
 from tests.bundles import good_image, make_bundle, toy_score
 
@@ -27,7 +27,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from pathlib import Path
 from flawmap.export.bundle import read_bundle
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.tiling.errors import DeviceError
 try:
     TileScorer(read_bundle(Path(sys.argv[1])), "openvino")

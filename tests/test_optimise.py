@@ -16,10 +16,9 @@ from onnx import numpy_helper
 from flawmap.export.bundle import read_bundle
 from flawmap.export.bundle_writer import write_bundle
 from flawmap.export.faster_model import inner_nodes, to_int8, write_faster_model
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.detection_limit.injection import Design
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.openvino_session import OpenVinoSession
 from flawmap.inspect.optimise_bundle import (
     TOLERANCE,
     LostDetectionsError,
@@ -29,8 +28,9 @@ from flawmap.inspect.optimise_bundle import (
     tiles_as_scored,
 )
 from flawmap.inspect.precision_comparison import Comparison
-from flawmap.inspect.runtime import TileScorer
-from flawmap.inspect.scorers import as_it_runs
+from flawmap.inspect.scoring.openvino_session import OpenVinoSession
+from flawmap.inspect.scoring.runtime import TileScorer
+from flawmap.inspect.scoring.scorers import as_it_runs
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import make_bundle, toy_model

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flawmap.export.bundle import read_bundle
 from flawmap.export.bundle_writer import write_bundle
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.grid import TileGrid

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flawmap.inspect.recipe.parts import PartResult, Parts
-from flawmap.inspect.records import ImageRecord, ModelInfo, RecipeInfo, SourceFile, Verdict
+from flawmap.inspect.run.records import ImageRecord, ModelInfo, RecipeInfo, SourceFile, Verdict
 from flawmap.inspect.thresholds import REVIEW_BAND
 
 ALLOWED = {"top": 0.05, "side*": 0.02}

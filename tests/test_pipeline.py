@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from flawmap.export.bundle import Bundle, TileInfo
 from flawmap.inspect.defects import CANDIDATES_MAX, FRAGMENT_REACH
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import REVIEW_BAND, Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.regions import REGION_DTYPE, TooManyRunsError, find_regions

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from flawmap.inspect.evaluation.pixel_metrics import PIMO_BOUNDS, PixelTally, pimo_weights
 from flawmap.inspect.evaluation.score_histogram import BINS, at_or_above, bins_of, histogram
 from flawmap.inspect.evaluation.truth import defects_of
-from flawmap.inspect.heatmap_file import read_heatmap
 from flawmap.inspect.report.pictures import write_heatmap
-from flawmap.inspect.run_layout import heatmap_path
+from flawmap.inspect.run.heatmap_file import read_heatmap
+from flawmap.inspect.run.layout import heatmap_path
 
 floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
 

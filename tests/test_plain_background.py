@@ -11,9 +11,9 @@ from flawmap.export.bundle import read_bundle
 from flawmap.export.configure_bundle import configure_bundle
 from flawmap.export.part_record import read_part
 from flawmap.export.where_map import draw_where
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import write_image

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flawmap.export.bundle import read_bundle
 from flawmap.export.calibration_record import false_alarms_of
-from flawmap.inspect.calibrate import calibrate
+from flawmap.inspect.calibration.calibrate import calibrate
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image

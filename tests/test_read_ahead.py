@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flawmap.inspect.input_images import InputImage
 from flawmap.inspect.pipeline import Prepared
 from flawmap.inspect.read_ahead import read_ahead, source_of
+from flawmap.inspect.run.input_images import InputImage
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image

@@ -21,8 +21,8 @@ from flawmap.inspect.detection_limit.measure import measure_detection_limit
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.recipe.recipe_file import read_recipe
-from flawmap.inspect.record_files import read_run_info
 from flawmap.inspect.report.page import write_page
+from flawmap.inspect.run.record_files import read_run_info
 from flawmap.inspect.run_plan import open_models, plan_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from flawmap.inspect.records import ImageRecord, RegionRecord, RunInfo, SourceFile
 from flawmap.inspect.report.image_data import REGIONS_SHOWN, facts
 from flawmap.inspect.report.page import write_page
 from flawmap.inspect.report.pictures import write_pictures
+from flawmap.inspect.run.records import ImageRecord, RegionRecord, RunInfo, SourceFile
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image
 

@@ -10,8 +10,8 @@ import pytest
 from flawmap.export.bundle import read_bundle
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.review.mark_store import open_marks
-from flawmap.inspect.review_app import review_router
-from flawmap.inspect.serve_app import create_app
+from flawmap.inspect.serve.app import create_app
+from flawmap.inspect.serve.review import review_router
 from flawmap.inspect.service.access import Keys
 from flawmap.inspect.service.history import History
 from flawmap.tiling.images import write_image

@@ -15,17 +15,17 @@ import tifffile
 from pycocotools.coco import COCO
 
 from flawmap.export.bundle import read_bundle
+from flawmap.inspect.after_review.calibrate import calibrate_on_review
+from flawmap.inspect.after_review.export import export_review
+from flawmap.inspect.after_review.reviewed_folder import one_reviewed_run
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.heatmap_file import read_heatmap
-from flawmap.inspect.recorded_run import read_recorded_run
 from flawmap.inspect.review.formats import ReviewFormat
 from flawmap.inspect.review.mark_record import Box, LookEntry, Mark, MarkEntry
 from flawmap.inspect.review.mark_store import MarkStore, open_marks
 from flawmap.inspect.review.reviewed_run import ReviewedRun, box_of, source_of
-from flawmap.inspect.review_calibrate import calibrate_on_review
-from flawmap.inspect.review_export import export_review
-from flawmap.inspect.reviewed_folder import one_reviewed_run
+from flawmap.inspect.run.heatmap_file import read_heatmap
+from flawmap.inspect.run.recorded_run import read_recorded_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle

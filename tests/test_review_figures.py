@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
-from flawmap.inspect.records import CandidateRecord, ImageRecord, ModelInfo, RecipeInfo, RegionRecord
 from flawmap.inspect.review.figures import figures, is_found, models_of, severity_of
 from flawmap.inspect.review.intervals import rate, share
 from flawmap.inspect.review.mark_record import Box, LookEntry, Mark, MarkEntry, Source
@@ -24,6 +22,8 @@ from flawmap.inspect.review.reviewed_run import (
     boxes_near,
     reviewed_run,
 )
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
+from flawmap.inspect.run.records import CandidateRecord, ImageRecord, ModelInfo, RecipeInfo, RegionRecord
 from tests.test_report import image_record, region, run_info
 
 SAME = Source(1, 1)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from flawmap.export.bundle import Bundle
 from flawmap.export.part_record import Part
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.defects import DefectScan, Found
 from flawmap.inspect.pipeline import Inspection, Pipeline
 from flawmap.inspect.rules.judge import WORST_FIRST, Judge, Judged
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import write_image

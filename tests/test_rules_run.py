@@ -18,7 +18,7 @@ from flawmap.inspect.detection_limit.measure import measure_detection_limit
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.inspector import Inspector
-from flawmap.inspect.record_files import read_record
+from flawmap.inspect.run.record_files import read_record
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import write_image
 from flawmap.tiling.physical_size import PixelSize

@@ -8,8 +8,8 @@ import pytest
 
 from flawmap.export.bundle import GOLDEN_SCORE, GOLDEN_TILES, MODEL, read_bundle
 from flawmap.export.bundle_seal import seal
-from flawmap.inspect.device import available_devices, check_device, providers_for
-from flawmap.inspect.runtime import TileScorer, physical_cores
+from flawmap.inspect.scoring.device import available_devices, check_device, providers_for
+from flawmap.inspect.scoring.runtime import TileScorer, physical_cores
 from flawmap.tiling.errors import DeviceError, UsageError
 from tests.bundles import good_image, make_bundle, toy_score
 
@@ -152,7 +152,7 @@ from pathlib import Path
 import numpy as np
 from flawmap.export.bundle import read_bundle
 from flawmap.export.bundle_seal import seal
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.tiling.errors import FlawmapError
 folder = Path({str(folder)!r})
 TileScorer(read_bundle(folder)).score(np.zeros((1, 64, 64), np.uint8))

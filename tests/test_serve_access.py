@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from flawmap.inspect.serve_runs import ServeSettings, read_token, serve_runs
+from flawmap.inspect.serve.runs import ServeSettings, read_token, serve_runs
 from flawmap.inspect.service.access import LOGGED_IN, Keys, is_loopback
 from flawmap.inspect.service.body_limit import OTHER_BODIES, BodyLimit
 from flawmap.tiling.errors import UsageError

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.record_files import read_record, record_path, write_record, write_run_info
-from flawmap.inspect.records import RunInfo
+from flawmap.inspect.run.record_files import read_record, record_path, write_record, write_run_info
+from flawmap.inspect.run.records import RunInfo
 from flawmap.inspect.service.history import History
 from flawmap.inspect.service.run_files import run_file
 from flawmap.tiling.images import write_image

@@ -19,8 +19,8 @@ import tifffile
 from flawmap.inspect.convert import convert
 from flawmap.inspect.exchange.formats import Format
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.record_files import read_record, read_run_info, record_path
 from flawmap.inspect.report.page import write_page
+from flawmap.inspect.run.record_files import read_record, read_run_info, record_path
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
 from tests.serving import Service, in_process

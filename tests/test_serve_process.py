@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from flawmap.inspect.record_files import read_run_info
+from flawmap.inspect.run.record_files import read_run_info
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
 from tests.serving import Served

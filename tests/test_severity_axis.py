@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from flawmap.inspect.recorded_run import read_recorded_run
 from flawmap.inspect.report.severity_axis import SeverityAxis
-from flawmap.inspect.run_layout import image_data_path
+from flawmap.inspect.run.layout import image_data_path
+from flawmap.inspect.run.recorded_run import read_recorded_run
 from tests.test_report import image_record, region, run_info, write_run
 
 

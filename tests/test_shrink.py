@@ -14,7 +14,7 @@ from flawmap.export.bundle import Bundle, BundleInfo, read_bundle, write_info
 from flawmap.export.bundle_seal import seal
 from flawmap.export.bundle_writer import tile_info
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.shrink import enlarge, shrink, shrunk_size
 from flawmap.training import checkpoint as checkpoints

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from flawmap.export.bundle import read_bundle
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.inspector import Inspector
@@ -19,10 +19,10 @@ from flawmap.inspect.line.arrivals import Patience
 from flawmap.inspect.line.part_result import PartResult
 from flawmap.inspect.line.stop import Stop
 from flawmap.inspect.progress import Step
-from flawmap.inspect.record_files import read_record, read_run_info
+from flawmap.inspect.run.record_files import read_record, read_run_info
 from flawmap.inspect.takt import measure
-from flawmap.inspect.watch_folder import watch_folder
-from flawmap.inspect.watch_loop import WatchSettings
+from flawmap.inspect.watch.folder import watch_folder
+from flawmap.inspect.watch.loop import WatchSettings
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.pages import page_path

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flawmap.inspect.records import RegionRecord
 from flawmap.inspect.report.display import shrink, shrink_box, shrink_keeping_peaks, shrink_peaks_of_box, window_of
 from flawmap.inspect.report.pictures import write_heatmap, write_pictures
+from flawmap.inspect.run.records import RegionRecord
 from flawmap.tiling.strips.row_file import RowFile
 from tests.bundles import good_image
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flawmap.export.calibration_record import BorderZone
 from flawmap.inspect.pipeline import Inspection, Outcome, Pipeline
 from flawmap.inspect.rules.findings import SHAPE_DTYPE
-from flawmap.inspect.runtime import TileScorer
+from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.strip_pipeline import StripFiles, StripPipeline
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError

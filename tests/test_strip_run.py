@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.record_files import read_record, record_path
-from flawmap.inspect.records import ImageRecord, RunInfo
+from flawmap.inspect.run.record_files import read_record, record_path
+from flawmap.inspect.run.records import ImageRecord, RunInfo
 from flawmap.tiling.errors import ImageError, InspectionStoppedError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle
@@ -142,6 +142,6 @@ def test_calibration_refuses_what_its_bundle_cannot_take(
 ) -> None:
     shrinking = make_bundle(tmp_path / "shrinking", longest_side=200).folder
     calibrate_bundle(shrinking, [images / "strip.tif"], 0.1)
-    monkeypatch.setattr("flawmap.inspect.calibrate_bundle.WHOLE_PIXELS", 30_000)
+    monkeypatch.setattr("flawmap.inspect.calibration.calibrate_bundle.WHOLE_PIXELS", 30_000)
     with pytest.raises(ImageError, match=r"strip\.tif: 90x700 px is too large to be held as a whole"):
         calibrate_bundle(shrinking, [images / "strip.tif"], 0.1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from flawmap.export.bundle import FasterModel
-from flawmap.inspect.tensorrt_engine import engine_folder, engine_options
+from flawmap.inspect.scoring.tensorrt_engine import engine_folder, engine_options
 from tests.bundles import calibration, make_bundle
 
 

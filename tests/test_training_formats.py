@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from flawmap.export.bundle import BundleInfo, read_bundle
 from flawmap.export.bundle_writer import write_bundle
-from flawmap.inspect.calibrate_bundle import calibrate_bundle
+from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.cli import app
 from flawmap.inspect.folder import inspect_folder
 from flawmap.tiling.errors import ImageError, UsageError

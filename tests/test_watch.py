@@ -25,9 +25,9 @@ import pytest
 from flawmap.inspect.line.arrivals import Patience
 from flawmap.inspect.line.part_result import PartResult
 from flawmap.inspect.line.stop import Stop
-from flawmap.inspect.record_files import read_run_info
-from flawmap.inspect.watch_folder import watch_folder
-from flawmap.inspect.watch_loop import WatchSettings
+from flawmap.inspect.run.record_files import read_run_info
+from flawmap.inspect.watch.folder import watch_folder
+from flawmap.inspect.watch.loop import WatchSettings
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle

@@ -9,7 +9,7 @@ from flawmap.inspect.detection_limit.analysis import Injection
 from flawmap.inspect.detection_limit.injection import Placed
 from flawmap.inspect.inspect_image import region_records
 from flawmap.inspect.pipeline import Inspection
-from flawmap.inspect.records import RegionRecord
+from flawmap.inspect.run.records import RegionRecord
 from flawmap.inspect.true_defects import is_near
 
 

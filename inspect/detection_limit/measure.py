@@ -30,13 +30,13 @@ from flawmap.inspect.detection_limit.judge import judge
 from flawmap.inspect.detection_limit.picture import write_picture
 from flawmap.inspect.detection_limit.sentence import headline, statement
 from flawmap.inspect.inspect_image import region_records
-from flawmap.inspect.lanes import open_lanes
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.progress import ShowProgress, Step, silent
-from flawmap.inspect.record_files import read_run_info
-from flawmap.inspect.records import RunInfo
-from flawmap.inspect.run_layout import DETECTION_LIMIT
-from flawmap.inspect.scorers import as_it_runs
+from flawmap.inspect.run.layout import DETECTION_LIMIT
+from flawmap.inspect.run.record_files import read_run_info
+from flawmap.inspect.run.records import RunInfo
+from flawmap.inspect.scoring.lanes import open_lanes
+from flawmap.inspect.scoring.scorers import as_it_runs
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import list_images, read_image

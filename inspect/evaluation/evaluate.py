@@ -26,9 +26,9 @@ from flawmap.inspect.evaluation.matching import ImageOutcome, compare
 from flawmap.inspect.evaluation.pixel_figures import pixel_figures
 from flawmap.inspect.evaluation.truth import GOOD, TrueImage, read_truth
 from flawmap.inspect.progress import ShowProgress, silent
-from flawmap.inspect.record_files import read_run_info
-from flawmap.inspect.recorded_run import record_paths, recorded_images
-from flawmap.inspect.records import RunInfo
+from flawmap.inspect.run.record_files import read_run_info
+from flawmap.inspect.run.recorded_run import record_paths, recorded_images
+from flawmap.inspect.run.records import RunInfo
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.reading import Reading
 

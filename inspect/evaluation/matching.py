@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flawmap.inspect.defects import CANDIDATES_MAX
 from flawmap.inspect.evaluation.truth import GOOD, TrueImage
-from flawmap.inspect.records import CandidateRecord, ImageRecord, RegionRecord
+from flawmap.inspect.run.records import CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.true_defects import NEAR, TrueDefect, is_near
 
 Box = tuple[int, int, int, int]  # half-open (y0, x0, y1, x1) in the image

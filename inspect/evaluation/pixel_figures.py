@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from flawmap.inspect.evaluation.bootstrap import intervals
 from flawmap.inspect.evaluation.matching import ImageOutcome
 from flawmap.inspect.evaluation.pixel_metrics import PIMO_BOUNDS, PixelTally
-from flawmap.inspect.heatmap_file import HeatmapFile, open_heatmap, read_heatmap
 from flawmap.inspect.progress import ShowProgress
-from flawmap.inspect.records import RunInfo
-from flawmap.inspect.run_layout import heatmap_path
+from flawmap.inspect.run.heatmap_file import HeatmapFile, open_heatmap, read_heatmap
+from flawmap.inspect.run.layout import heatmap_path
+from flawmap.inspect.run.records import RunInfo
 from flawmap.inspect.true_defects import NEAR
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.strips.open_rows import STRIP_PIXELS

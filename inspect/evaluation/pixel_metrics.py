@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.inspect.evaluation.score_histogram import BINS, Histogram, at_or_above, bins_of, histogram
-from flawmap.inspect.heatmap_file import HeatmapFile
+from flawmap.inspect.run.heatmap_file import HeatmapFile
 from flawmap.inspect.true_defects import TrueDefect
 
 PRO_LIMIT = 0.05

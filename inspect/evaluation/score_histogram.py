@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.inspect.heatmap_file import HeatmapFile
+from flawmap.inspect.run.heatmap_file import HeatmapFile
 
 BITS = 20
 BINS = 1 << BITS

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.inspect.records import ImageRecord, RegionRecord
+from flawmap.inspect.run.records import ImageRecord, RegionRecord
 
 UNNAMED = "defect"  # where neither size nor the plant's rules gave a class
 

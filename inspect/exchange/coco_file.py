@@ -9,9 +9,9 @@ from typing import Any
 
 from flawmap.inspect.exchange.annotated import annotated, box_corners, label_of
 from flawmap.inspect.exchange.outlines import Outlines
-from flawmap.inspect.record_files import json_text
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
-from flawmap.inspect.records import RegionRecord
+from flawmap.inspect.run.record_files import json_text
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
+from flawmap.inspect.run.records import RegionRecord
 from flawmap.tiling.whole_file import write_text
 
 

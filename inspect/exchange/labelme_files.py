@@ -11,12 +11,12 @@ from typing import Any, get_args
 
 from flawmap.inspect.exchange.annotated import annotated, label_of
 from flawmap.inspect.exchange.outlines import Outlines
-from flawmap.inspect.input_images import file_name
-from flawmap.inspect.record_files import json_text
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
-from flawmap.inspect.records import RegionRecord, Verdict
+from flawmap.inspect.run.input_images import file_name
+from flawmap.inspect.run.record_files import json_text
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
+from flawmap.inspect.run.records import RegionRecord, Verdict
+from flawmap.inspect.run.source_files import places_of
 from flawmap.inspect.shown_severity import shown_severity
-from flawmap.inspect.source_files import places_of
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.pages import split_page
 from flawmap.tiling.whole_file import write_text

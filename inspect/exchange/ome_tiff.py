@@ -15,9 +15,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from flawmap.inspect.heatmap_file import open_heatmap
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
-from flawmap.inspect.run_layout import heatmap_path
+from flawmap.inspect.run.heatmap_file import open_heatmap
+from flawmap.inspect.run.layout import heatmap_path
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.strips.row_file import RowFile
 from flawmap.tiling.whole_file import write_whole

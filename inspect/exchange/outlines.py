@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.inspect.defects import FRAGMENT_REACH
-from flawmap.inspect.heatmap_file import open_heatmap
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
-from flawmap.inspect.records import RegionRecord
-from flawmap.inspect.run_layout import heatmap_path
+from flawmap.inspect.run.heatmap_file import open_heatmap
+from flawmap.inspect.run.layout import heatmap_path
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
+from flawmap.inspect.run.records import RegionRecord
 
 LARGEST_PX = 1 << 24  # a box of more pixels has no outline: mostly a picture that is nothing but hits
 ROUNDED = 2.0**-12  # relative, of a score in the file

@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flawmap.inspect.record_files import json_text
-from flawmap.inspect.recorded_run import RecordedRun
-from flawmap.inspect.records import ImageRecord, RegionRecord
+from flawmap.inspect.run.record_files import json_text
+from flawmap.inspect.run.recorded_run import RecordedRun
+from flawmap.inspect.run.records import ImageRecord, RegionRecord
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_whole
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from flawmap.inspect.run_layout import is_run_folder
+from flawmap.inspect.run.layout import is_run_folder
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.image_listing import IMAGE_SUFFIXES, NameKey, natural_order
 

@@ -14,9 +14,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from flawmap.inspect.input_images import file_name
 from flawmap.inspect.line.part_result import PartResult
-from flawmap.inspect.run_layout import OUTGOING, PART_RESULTS, PUBLISH, RESULTS
+from flawmap.inspect.run.input_images import file_name
+from flawmap.inspect.run.layout import OUTGOING, PART_RESULTS, PUBLISH, RESULTS
 from flawmap.tiling.whole_file import write_text
 
 

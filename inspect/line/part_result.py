@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from flawmap.inspect.records import ImageRecord, RunInfo, Verdict
+from flawmap.inspect.run.records import ImageRecord, RunInfo, Verdict
 
 COMPLETED, FAILED = 1, 4  # ResultStateDataType
 REGIONS_TOLD = 20  # of one image, the most severe; all of them are in regions/*.json

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flawmap.inspect.input_images import InputImage
 from flawmap.inspect.recipe.name_pattern import Glob, NamePattern, Reading
 from flawmap.inspect.recipe.recipe_file import Recipe
+from flawmap.inspect.run.input_images import InputImage
 from flawmap.tiling.errors import UsageError
 
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import get_args
 
 from flawmap.inspect.recipe.name_pattern import Glob
-from flawmap.inspect.records import ImageRecord, RecipeInfo, Verdict
-from flawmap.inspect.run_layout import PARTS_TABLE
+from flawmap.inspect.run.layout import PARTS_TABLE
+from flawmap.inspect.run.records import ImageRecord, RecipeInfo, Verdict
 from flawmap.inspect.thresholds import REVIEW_BAND
 from flawmap.tiling.sheet_text import sheet_text
 from flawmap.tiling.whole_file import write_whole

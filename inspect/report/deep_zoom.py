@@ -26,7 +26,7 @@ from PIL import Image as PillowImage
 from flawmap.inspect.report.display import Pixels, Window, to_8_bit
 from flawmap.inspect.report.heat_scale import INFERNO, REVIEW_PLACE, HeatScale
 from flawmap.inspect.report.overview import DIMMED
-from flawmap.inspect.run_layout import zoom_folder
+from flawmap.inspect.run.layout import zoom_folder
 from flawmap.tiling.images import write_image
 from flawmap.tiling.look_map import Look
 from flawmap.tiling.whole_file import write_whole

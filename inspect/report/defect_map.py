@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flawmap.inspect.records import ImageRecord, RegionRecord, Verdict
+from flawmap.inspect.run.records import ImageRecord, RegionRecord, Verdict
 
 MARKS_MAX = 2000  # the most severe; the cells count all
 CELLS_ALONG = 20  # the longer side

@@ -11,9 +11,9 @@ from typing import Any
 from markupsafe import Markup
 
 from flawmap.inspect.plain_text import plain
-from flawmap.inspect.records import RunInfo
 from flawmap.inspect.report.gallery import Exhibit
 from flawmap.inspect.report.page_text import environment
+from flawmap.inspect.run.records import RunInfo
 from flawmap.tiling.whole_file import write_text
 
 PAGE = "index.html"

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.inspect.heatmap_file import open_heatmap
 from flawmap.inspect.progress import Step
 from flawmap.inspect.report.display import Box, Picture, Pixels, shrink, shrink_keeping_peaks, to_picture, window_of
 from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.pictures import MARGIN_COLOUR, MARGIN_PX, PANEL_MAX_PX, box_with_context
+from flawmap.inspect.run.heatmap_file import open_heatmap
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.reading import AS_THEY_ARE, Reading

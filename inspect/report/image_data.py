@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from flawmap.inspect.plain_text import plain_values
-from flawmap.inspect.records import ImageRecord, RegionRecord
 from flawmap.inspect.report.deep_zoom import HEAT_TILE, OVERLAP_PX, TILE_PX, Pyramid
 from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.page_text import link, number, severity, whole
 from flawmap.inspect.report.pictures import PANEL_MAX_PX, crop_box, strip_size
-from flawmap.inspect.run_layout import zoom_folder
+from flawmap.inspect.run.layout import zoom_folder
+from flawmap.inspect.run.records import ImageRecord, RegionRecord
 
 IMAGE_CALL = "flawmapImage("  # in images.js
 REGIONS_SHOWN = 200  # of one image; the rest is in regions.csv

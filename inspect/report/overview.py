@@ -7,8 +7,8 @@ A verdict is never told by colour alone: NG boxes are closed, all others are fou
 import cv2
 import numpy as np
 
-from flawmap.inspect.records import RegionRecord
 from flawmap.inspect.report.display import Picture, Pixels, Window, shrink_box, to_picture
+from flawmap.inspect.run.records import RegionRecord
 from flawmap.tiling.look_map import Look, resized
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in the overview

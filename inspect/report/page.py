@@ -16,8 +16,6 @@ from pathlib import Path
 from markupsafe import Markup
 
 from flawmap.inspect.plain_text import plain
-from flawmap.inspect.recorded_run import RecordedRun, read_recorded_run
-from flawmap.inspect.records import ImageRecord, RunInfo
 from flawmap.inspect.report.defect_map import defect_maps
 from flawmap.inspect.report.heat_scale import INFERNO, NG_PLACE, REVIEW_PLACE, HeatScale
 from flawmap.inspect.report.image_data import IMAGE_CALL, image_script
@@ -25,7 +23,9 @@ from flawmap.inspect.report.page_text import environment
 from flawmap.inspect.report.part_rows import PartRow, axis_of_parts, part_rows
 from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
 from flawmap.inspect.report.viewer_files import bring_viewer
-from flawmap.inspect.run_layout import PAGE_FILES, image_data_path
+from flawmap.inspect.run.layout import PAGE_FILES, image_data_path
+from flawmap.inspect.run.recorded_run import RecordedRun, read_recorded_run
+from flawmap.inspect.run.records import ImageRecord, RunInfo
 from flawmap.tiling.whole_file import write_text
 
 SCRIPTS = (

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flawmap.inspect.recipe.parts import PartResult, Parts
-from flawmap.inspect.records import ImageRecord, RecipeInfo, Verdict
 from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
+from flawmap.inspect.run.records import ImageRecord, RecipeInfo, Verdict
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from matplotlib.patches import Rectangle
 
-from flawmap.inspect.recorded_run import RecordedRun
-from flawmap.inspect.records import ImageRecord, RegionRecord
 from flawmap.inspect.report.defect_map import DefectMap, defect_maps
 from flawmap.inspect.report.page_text import number, severity
 from flawmap.inspect.report.part_rows import PartRow, axis_of_parts, part_rows
 from flawmap.inspect.report.pdf_sheets import GREY, INK, INSIDE, LINE, SMALL, TITLE, Sheets, sheets
 from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
+from flawmap.inspect.run.recorded_run import RecordedRun
+from flawmap.inspect.run.records import ImageRecord, RegionRecord
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
 from flawmap.tiling.whole_file import write_whole

@@ -21,7 +21,6 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from flawmap.inspect.records import RegionRecord
 from flawmap.inspect.report.deep_zoom import write_deep_zoom
 from flawmap.inspect.report.display import (
     Box,
@@ -36,7 +35,8 @@ from flawmap.inspect.report.display import (
 )
 from flawmap.inspect.report.heat_scale import HeatScale
 from flawmap.inspect.report.overview import VERDICT_COLOURS, draw_overview
-from flawmap.inspect.run_layout import heatmap_path
+from flawmap.inspect.run.layout import heatmap_path
+from flawmap.inspect.run.records import RegionRecord
 from flawmap.tiling.images import write_image
 from flawmap.tiling.look_map import Look
 from flawmap.tiling.whole_file import write_whole

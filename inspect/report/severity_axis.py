@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from flawmap.inspect.records import Verdict
+from flawmap.inspect.run.records import Verdict
 from flawmap.inspect.shown_severity import PLOTTED_MAX
 
 BINS = 60

@@ -7,7 +7,7 @@ names, into viewer/ beside this file, and a wheel built then carries it. Without
 import shutil
 from pathlib import Path
 
-from flawmap.inspect.run_layout import VIEWER
+from flawmap.inspect.run.layout import VIEWER
 from flawmap.tiling.whole_file import write_whole
 
 SOURCE = Path(__file__).parent / "viewer"

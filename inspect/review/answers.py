@@ -6,11 +6,11 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from flawmap.inspect.plain_text import plain
-from flawmap.inspect.records import RegionRecord, Verdict
 from flawmap.inspect.review.figures import Figures
 from flawmap.inspect.review.mark_record import Box, Mark, MarkEntry
 from flawmap.inspect.review.proposal import Proposal
 from flawmap.inspect.review.reviewed_run import ReviewedImage, ReviewedRun, StandingMark, box_of
+from flawmap.inspect.run.records import RegionRecord, Verdict
 
 LARGEST = 2**31 - 1  # px
 Pixel = Annotated[int, Field(ge=0, le=LARGEST)]

@@ -13,10 +13,10 @@ import math
 
 from pydantic import BaseModel, ConfigDict
 
-from flawmap.inspect.records import CandidateRecord, RegionRecord
 from flawmap.inspect.review.intervals import Estimate, rate, share
 from flawmap.inspect.review.mark_record import Box
 from flawmap.inspect.review.reviewed_run import ReviewedImage, ReviewedRun, box_of, boxes_near
+from flawmap.inspect.run.records import CandidateRecord, RegionRecord
 
 
 class Counts(BaseModel):

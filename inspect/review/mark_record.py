@@ -20,7 +20,7 @@ class Source:
 class MarkEntry:
     """One line of the history of marks; of equal `run`, `image` and `box` the last one counts.
 
-    `image` is what the image's files are called in the run folder (`flawmap.inspect.input_images.file_name`), which
+    `image` is what the image's files are called in the run folder (`flawmap.inspect.run.input_images.file_name`), which
     any database can hold; names of images need not be UTF-8.
 
     The box is what a mark hangs on: no two regions of a picture share one (a region that touches left and right side of

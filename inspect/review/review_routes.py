@@ -7,7 +7,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, HTTPException, Query, Response
 from pydantic import BaseModel
 
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
 from flawmap.inspect.review.answers import (
     FiguresAnswer,
     ImageReviewDetail,
@@ -22,6 +21,7 @@ from flawmap.inspect.review.mark_store import MarksUnreachableError
 from flawmap.inspect.review.proposal import DEFAULT_RATE, DEFAULT_RECALL, propose
 from flawmap.inspect.review.reviewed_run import ReviewedRun
 from flawmap.inspect.review.reviews import NotThereError, Reviews
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
 from flawmap.tiling.errors import UsageError
 
 

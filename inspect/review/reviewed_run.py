@@ -10,9 +10,9 @@ is marked anew.
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun
-from flawmap.inspect.records import CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.review.mark_record import Box, LookEntry, MarkEntry, Source
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
+from flawmap.inspect.run.records import CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.true_defects import NEAR
 
 NO_IMAGE = "the run has no such image any more"

@@ -4,8 +4,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun, read_described_run
-from flawmap.inspect.records import ImageRecord, RegionRecord
 from flawmap.inspect.review.mark_record import Box, LookEntry, Mark, MarkEntry
 from flawmap.inspect.review.mark_store import MarkStore
 from flawmap.inspect.review.reviewed_run import (
@@ -17,6 +15,8 @@ from flawmap.inspect.review.reviewed_run import (
     source_of,
 )
 from flawmap.inspect.review.run_reader import RunReader
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun, read_described_run
+from flawmap.inspect.run.records import ImageRecord, RegionRecord
 from flawmap.tiling.errors import UsageError
 
 

@@ -5,10 +5,10 @@ import threading
 from pathlib import Path, PurePosixPath
 
 from flawmap.inspect.plain_text import plain
-from flawmap.inspect.record_files import read_as
-from flawmap.inspect.recorded_run import RecordedImage, RecordedRun, read_described_run
-from flawmap.inspect.records import ImageRecord
-from flawmap.inspect.run_layout import RECORDS
+from flawmap.inspect.run.layout import RECORDS
+from flawmap.inspect.run.record_files import read_as
+from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun, read_described_run
+from flawmap.inspect.run.records import ImageRecord
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.image_listing import natural_order
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.inspect.records import Verdict
+from flawmap.inspect.run.records import Verdict
 from flawmap.tiling.physical_size import UM_PER_MM
 
 SHAPE_DTYPE = np.dtype(

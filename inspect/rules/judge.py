@@ -15,9 +15,9 @@ from flawmap.export.part_record import Part
 from flawmap.export.rules_record import VerdictRule, When
 from flawmap.export.where_record import Where, Zone
 from flawmap.inspect.defects import CANDIDATES_MAX, Found
-from flawmap.inspect.records import Verdict
 from flawmap.inspect.rules.conditions import Measured, fitting, measure
 from flawmap.inspect.rules.findings import Findings
+from flawmap.inspect.run.records import Verdict
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.look_map import Look

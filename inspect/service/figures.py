@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
-from flawmap.inspect.records import ImageRecord
+from flawmap.inspect.run.records import ImageRecord
 from flawmap.inspect.service.inspection_queue import InspectionQueue
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

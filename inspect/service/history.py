@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flawmap.inspect.plain_text import plain
-from flawmap.inspect.record_files import read_as
-from flawmap.inspect.records import ImageRecord, RunInfo
-from flawmap.inspect.run_layout import RECORDS, RUN_INFO
+from flawmap.inspect.run.layout import RECORDS, RUN_INFO
+from flawmap.inspect.run.record_files import read_as
+from flawmap.inspect.run.records import ImageRecord, RunInfo
 from flawmap.tiling.errors import UsageError
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flawmap.inspect.records import ImageRecord
+from flawmap.inspect.run.records import ImageRecord
 
 
 class NoPlaceError(Exception):

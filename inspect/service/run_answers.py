@@ -6,8 +6,8 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from flawmap.inspect.plain_text import plain, plain_values
-from flawmap.inspect.records import AlignmentRecord, PixelSizeRecord, RegionRecord
-from flawmap.inspect.records import ImageRecord as Record
+from flawmap.inspect.run.records import AlignmentRecord, PixelSizeRecord, RegionRecord
+from flawmap.inspect.run.records import ImageRecord as Record
 from flawmap.inspect.service.history import RunOnDisk, Summary
 from flawmap.tiling.errors import UsageError
 

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from flawmap.inspect.run_layout import (
+from flawmap.inspect.run.layout import (
     DRIFT,
     EVALUATION,
     IMAGES_TABLE,

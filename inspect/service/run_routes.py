@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, HTTPException, Query
 from fastapi.responses import FileResponse, Response
 
 from flawmap.inspect.plain_text import plain
-from flawmap.inspect.records import ImageRecord, RegionRecord
+from flawmap.inspect.run.records import ImageRecord, RegionRecord
 from flawmap.inspect.service.history import History, RunOnDisk, Summary
 from flawmap.inspect.service.problems import problems
 from flawmap.inspect.service.run_answers import (

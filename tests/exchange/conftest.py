@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from flawmap.export.part_record import Part
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.recorded_run import RecordedRun, read_recorded_run
+from flawmap.inspect.run.recorded_run import RecordedRun, read_recorded_run
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
 from tests.test_report import HOSTILE, image_record, region, run_info, write_run

@@ -15,9 +15,9 @@ from pycocotools.coco import COCO
 from flawmap.inspect.convert import convert
 from flawmap.inspect.exchange.formats import Format
 from flawmap.inspect.exchange.outlines import outer_edges
-from flawmap.inspect.heatmap_file import read_heatmap
-from flawmap.inspect.recorded_run import RecordedRun
 from flawmap.inspect.report.pictures import write_heatmap
+from flawmap.inspect.run.heatmap_file import read_heatmap
+from flawmap.inspect.run.recorded_run import RecordedRun
 from tests.test_report import HOSTILE, image_record, region, run_info, write_run
 
 # Of pycocotools 2.0.11, with numpy 2.

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flawmap.inspect.convert import convert
 from flawmap.inspect.exchange.formats import Format
-from flawmap.inspect.recorded_run import RecordedRun, read_recorded_run
+from flawmap.inspect.run.recorded_run import RecordedRun, read_recorded_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.labelme import read_labelme
 from tests.test_report import image_record

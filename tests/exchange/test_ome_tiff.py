@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from flawmap.inspect.convert import convert
 from flawmap.inspect.exchange.formats import Format
 from flawmap.inspect.exchange.ome_tiff import halved, level_shapes
-from flawmap.inspect.heatmap_file import open_heatmap, read_heatmap
 from flawmap.inspect.report.pictures import write_heatmap
+from flawmap.inspect.run.heatmap_file import open_heatmap, read_heatmap
 from flawmap.tiling.errors import ImageError, UsageError
 from tests.test_cli import run as flawmap
 from tests.test_report import image_record, run_info, write_run

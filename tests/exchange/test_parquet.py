@@ -7,7 +7,7 @@ import pyarrow.parquet as parquet
 
 from flawmap.inspect.convert import convert
 from flawmap.inspect.exchange.formats import Format
-from flawmap.inspect.recorded_run import RecordedRun
+from flawmap.inspect.run.recorded_run import RecordedRun
 from tests.test_report import HOSTILE, image_record, run_info, write_run
 
 

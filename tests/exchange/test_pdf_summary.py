@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from flawmap.inspect.convert import convert
 from flawmap.inspect.exchange.formats import Format
-from flawmap.inspect.recorded_run import RecordedRun
 from flawmap.inspect.report.pdf_sheets import SETTINGS, fitted, printable
+from flawmap.inspect.run.recorded_run import RecordedRun
 from tests.exchange.pdf_text import pdf_text
 from tests.test_report import image_record, region, run_info, write_run
 

@@ -1,0 +1,1 @@
+"""What follows from marks: figures in words, exports, a calibration."""

@@ -1,0 +1,1 @@
+"""From scores to expected false alarms, on good images alone."""

@@ -1,0 +1,1 @@
+"""The commands of `flawmap`; each loads what it needs once it runs."""

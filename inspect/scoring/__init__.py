@@ -1,0 +1,1 @@
+"""Tiles in, scores out: the network on whatever device there is."""

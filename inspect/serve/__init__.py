@@ -1,0 +1,1 @@
+"""`flawmap serve`, put together."""

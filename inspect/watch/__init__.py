@@ -1,0 +1,1 @@
+"""`flawmap watch`, put together."""
