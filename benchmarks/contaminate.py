@@ -44,9 +44,9 @@ def contaminate(dataset: Path, out: Path, share: float, seed: int = 0) -> list[s
     moved = sorted(defective[i] for i in np.random.default_rng(seed).permutation(len(defective))[:count])
     for path in files:
         if path in moved:
-            _link(dataset / path, out / "train" / "good" / f"{path.parts[1]}_{path.name}")
+            link(dataset / path, out / "train" / "good" / f"{path.parts[1]}_{path.name}")
         elif not _is_mask_of(path, moved):
-            _link(dataset / path, out / path)
+            link(dataset / path, out / path)
     names = [path.as_posix() for path in moved]
     (out / "contaminated.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     return names
@@ -58,7 +58,7 @@ def _is_mask_of(path: Path, images: list[Path]) -> bool:
     )
 
 
-def _link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
