@@ -45,6 +45,7 @@ def in_process(
     today: Callable[[], date] = date.today,
     **settings: Any,
 ) -> Iterator[Service]:
+    runs_dir.mkdir(parents=True, exist_ok=True)
     with service(runs_dir, bundle, ServeSettings(**settings), Keys(token), today=today) as (app, _):
         yield Service(app, client_of(app), runs_dir)
 
@@ -53,6 +54,7 @@ class Served:
     """`flawmap serve` as a process, once it listens at a port of its own."""
 
     def __init__(self, runs_dir: Path, bundle: Path, *options: str, **environment: str) -> None:
+        runs_dir.mkdir(parents=True, exist_ok=True)
         command = [str(FLAWMAP), "serve", str(runs_dir), "-m", str(bundle), "--port", "0", *options]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | environment

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from pydantic import BaseModel
 
 from flawmap.inspect.serve.runs import ServeSettings, read_token, serve_runs
 from flawmap.inspect.service.access import LOGGED_IN, Keys, is_loopback
+from flawmap.inspect.service.addresses import addresses
 from flawmap.inspect.service.body_limit import OTHER_BODIES, BodyLimit
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
@@ -192,6 +194,37 @@ def test_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 
+# -- where it can be reached ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("localhost", "http://localhost:8000"),
+        ("::1", "http://[::1]:8000"),
+        ("[::1]", "http://[::1]:8000"),
+        ("10.1.2.3", "http://10.1.2.3:8000"),
+        ("inspection.plant", "http://inspection.plant:8000"),
+    ],
+)
+def test_one_address_is_shown_as_it_was_given(host: str, address: str) -> None:
+    assert addresses(host, 8000) == [address]
+
+
+@pytest.mark.parametrize(("host", "loopback"), [("0.0.0.0", "127.0.0.1"), ("", "127.0.0.1"), ("::", "[::1]")])
+def test_all_addresses_become_those_that_a_browser_takes(host: str, loopback: str) -> None:
+    shown = addresses(host, 8000)
+    assert f"http://{loopback}:8000 (on this machine)" in shown
+    assert shown[-1] in (f"http://{socket.gethostname()}:8000 (where this name is known)", shown[0])
+    plain = [one for one in shown if " " not in one]
+    assert not any(is_loopback(urlsplit(one).hostname or "") for one in plain)
+    for one in plain:  # each is one of this machine: something can listen there
+        family = socket.AF_INET6 if "[" in one else socket.AF_INET
+        socket.create_server((urlsplit(one).hostname, 0), family=family).close()
+    assert not any("0.0.0.0" in one or "[::]" in one for one in shown)
+
+
 # -- what is refused before anything listens -----------------------------------------------------------------
 
 
@@ -250,8 +283,14 @@ def test_folders_and_models_that_cannot_be_served(bundle: Path, tmp_path: Path) 
         serve_runs(bundle, bundle, ServeSettings())
     assert sorted(bundle.rglob("*")) == files  # no database of marks in it
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"`RUNS_DIR` \(=.*file\) cannot be written"):
+    with pytest.raises(UsageError, match=r"`RUNS_DIR` \(=.*file\) is not a folder"):
         serve_runs(tmp_path / "file", bundle, ServeSettings())
+    missing = tmp_path / "no such" / "folder"
+    said = rf"`RUNS_DIR` \(={missing}\) does not exist: .* make it for those to come \(`mkdir -p '{missing}'`\)"
+    with pytest.raises(UsageError, match=said):
+        serve_runs(missing, bundle, ServeSettings())
+    assert not missing.parent.exists()  # a name that was mistyped
+    (tmp_path / "runs").mkdir()
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("models: []\n")
     with pytest.raises(UsageError, match=r"is a recipe: `flawmap serve` inspects with one bundle"):

@@ -197,7 +197,7 @@ def test_names_arrive_as_they_were_sent(bundle: Path, images: Path, tmp_path: Pa
     At every address of the machine, so with a token.
     """
     with Served(tmp_path / "runs", bundle, "--host", "0.0.0.0", FLAWMAP_TOKEN=TOKEN) as served:
-        address = served.address.replace("0.0.0.0", "127.0.0.1")
+        address = served.address
         assert httpx.get(f"{address}/health").status_code == 200
         assert httpx.get(f"{address}/api/runs").status_code == 401
         with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
@@ -207,6 +207,25 @@ def test_names_arrive_as_they_were_sent(bundle: Path, images: Path, tmp_path: Pa
                 assert said["image"] == name
                 assert client.get(f"/api/runs/{said['run']}/images/{quote(said['id'], safe='')}").json() == said
                 assert client.get(said["overlay"]).status_code == 200
+
+
+def test_it_says_where_others_find_it_and_what_they_need(bundle: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    with Served(tmp_path / "runs", bundle, "--host", "0.0.0.0", "--token-file", str(token)) as served:
+        assert served.process.stdout is not None
+        also, asks = (served.process.stdout.readline().rstrip("\n") for _ in range(2))
+        assert served.stop() == (0, "")
+    port = served.address.rsplit(":", 1)[1]
+    assert "0.0.0.0" not in served.address
+    assert also.startswith("also at http://") and f"http://{socket.gethostname()}:{port} (where this name" in also
+    assert asks == (
+        f"it asks for the token in `--token-file` (={token}): browsers once a shift, programs send "
+        "`Authorization: Bearer TOKEN`"
+    )
+    with Served(tmp_path / "runs", bundle) as served:
+        assert served.stop() == (0, "") and served.told == ""  # on this machine alone, nothing more is to be said
+    assert served.address.startswith("http://127.0.0.1:")
 
 
 def test_wrong_use_ends_with_2(bundle: Path, tmp_path: Path) -> None:

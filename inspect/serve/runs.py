@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from flawmap.inspect.console import printable
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 TOKEN = "FLAWMAP_TOKEN"  # on the command line everybody on the machine could read it
 SHORTEST_TOKEN = 16  # characters
-NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "python_multipart", "prometheus_client")  # of the extra `serve`
+HOW = "browsers once a shift, programs send `Authorization: Bearer TOKEN`"
+NEEDED = ("fastapi", "uvicorn", "sqlalchemy", "python_multipart", "prometheus_client", "psutil")  # of the extra `serve`
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise UsageError(f"`flawmap serve` needs {', '.join(missing)}: pip install 'flawmap[serve]'")
-    from flawmap.export.bundle import INFO
     from flawmap.inspect.machine import give_back_large_blocks
     from flawmap.inspect.serve.server import listen
     from flawmap.inspect.serve.service import service
     from flawmap.inspect.service.access import Keys, is_loopback
+    from flawmap.inspect.service.addresses import addresses
 
     keys = Keys(read_token(settings.token_file))
     if keys.token is None and not is_loopback(settings.host):
@@ -68,17 +70,38 @@ def serve_runs(runs_dir: Path, model: Path, settings: ServeSettings) -> None:
             f"`--host` (={settings.host}) is not loopback: others than this machine need a token "
             f"(`--token-file`, or {TOKEN} in the environment)"
         )
+    _check_runs_dir(runs_dir)
+    give_back_large_blocks()
+    with service(runs_dir, model, settings, keys, tell=_tell) as (app, stop):
+
+        def opened(port: int) -> None:
+            first, *others = addresses(settings.host, port)
+            print(f"{printable(str(runs_dir))} is served at {first}", flush=True)
+            if others:
+                print(f"also at {', '.join(others)}", flush=True)
+            if keys.token is not None:
+                print(f"it asks for the token in {_token_place(settings.token_file)}: {HOW}", flush=True)
+
+        listen(app, settings.host, settings.port, opened, stop)
+
+
+def _check_runs_dir(runs_dir: Path) -> None:
+    """UsageError where `runs_dir` is no folder that can hold runs. It is not made here: a name with a slip of the pen
+    would be served, empty, and nobody would see why.
+    """
+    from flawmap.export.bundle import INFO
+
+    if not runs_dir.exists():
+        raise UsageError(
+            f"`RUNS_DIR` (={runs_dir}) does not exist: give the folder that holds the runs, or make it for those to "
+            f"come (`mkdir -p {quote(str(runs_dir))}`)"
+        )
+    if not runs_dir.is_dir():
+        raise UsageError(f"`RUNS_DIR` (={runs_dir}) is not a folder")
     if (runs_dir / RUN_INFO).exists():
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a run itself: give the folder that holds it")
     if (runs_dir / INFO).exists():
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a bundle: give the folder that holds the runs")
-    give_back_large_blocks()
-    with service(runs_dir, model, settings, keys, tell=_tell) as (app, stop):
-
-        def opened(address: str) -> None:
-            print(f"{printable(str(runs_dir))} is served at {address}", flush=True)
-
-        listen(app, settings.host, settings.port, opened, stop)
 
 
 def _tell(record: "ImageRecord") -> None:
@@ -90,17 +113,21 @@ def _tell(record: "ImageRecord") -> None:
     print(f"{now} {printable(f'{record.image}: {record.verdict}{rest}')}", flush=True)
 
 
+def _token_place(file: Path | None) -> str:
+    return f"`{TOKEN}`" if file is None else f"`--token-file` (={file})"
+
+
 def read_token(file: Path | None) -> str | None:
     """The token that `file` or the environment holds; None where neither says one. UsageError for one that is none."""
     if file is None:
-        name, token = f"`{TOKEN}`", os.environ.get(TOKEN, "").strip()
+        token = os.environ.get(TOKEN, "").strip()
         if not token:
             return None
     else:
-        name, token = f"`--token-file` (={file})", _text_of(file)
+        token = _text_of(file)
     if len(token) < SHORTEST_TOKEN or not all("!" <= character <= "~" for character in token):
         raise UsageError(
-            f"{name} must hold a token of {SHORTEST_TOKEN} characters or more, ASCII without blanks, "
+            f"{_token_place(file)} must hold a token of {SHORTEST_TOKEN} characters or more, ASCII without blanks, "
             "such as `openssl rand -hex 32` makes"
         )
     return token

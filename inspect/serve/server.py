@@ -31,9 +31,9 @@ class _Server(uvicorn.Server):
 
 
 def listen(
-    app: FastAPI, host: str, port: int, say: Callable[[str], None], before_stop: Callable[[], None] = lambda: None
+    app: FastAPI, host: str, port: int, opened: Callable[[int], None], before_stop: Callable[[], None] = lambda: None
 ) -> None:
-    """Answers at `host` and `port` until a signal asks for the end; `say` hears the address once it is open.
+    """Answers at `host` and `port` until a signal asks for the end; `opened` hears the port once it is open.
 
     `before_stop` lets go who waits for an answer. UsageError where the address cannot be had, KeyboardInterrupt for a
     second signal, which waits for nobody.
@@ -44,8 +44,7 @@ def listen(
     except (OSError, UnicodeError) as error:
         raise UsageError(f"`--host` (={host}) and `--port` (={port}) cannot be listened at: {error}") from error
     with listener:
-        shown = f"[{host}]" if ":" in host else host
-        say(f"http://{shown}:{listener.getsockname()[1]}")
+        opened(listener.getsockname()[1])
         config = uvicorn.Config(
             app,
             log_level="warning",

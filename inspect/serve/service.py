@@ -117,7 +117,7 @@ def incoming_folder(runs_dir: Path) -> Iterator[Path]:
     for number in range(1, SERVICES + 1):
         folder = runs_dir / f".incoming-{number}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(exist_ok=True)
         except OSError as error:
             raise UsageError(f"`RUNS_DIR` (={runs_dir}) cannot be written: {error.strerror}") from error
         with ExitStack() as stack:
