@@ -22,6 +22,7 @@ from tests.bundles import good_image, make_bundle
 from tests.test_report_browser import DOTS, HEIGHT, HOSTILE, WIDTH
 
 pytestmark = needs_chromium
+TWICE_MS = 350  # two presses of a mark within 300 ms are one
 needs_viewer = pytest.mark.skipif(
     not (viewer_files.SOURCE / viewer_files.SCRIPT).is_file(), reason="OpenSeadragon is not here: make viewer"
 )
@@ -85,6 +86,12 @@ def marks_at(address: str) -> list[tuple[str, int | None, str]]:
         return [(one["image"], one["region"], one["mark"]) for one in json.load(answer)]
 
 
+def history_at(address: str) -> list[dict[str, Any]]:
+    """Every line that was ever written, those of marks taken back too."""
+    with urllib.request.urlopen(f"{address}/api/runs/monday/review/history") as answer:
+        return list(json.load(answer))
+
+
 @contextmanager
 def review_at(browser: Any, address: str) -> Iterator[Any]:
     """The page with its first image open; it may ask this service, and nobody else."""
@@ -112,6 +119,7 @@ def test_marked_by_keyboard_and_there_after_a_restart(browser: Any, runs_dir: Pa
             press(page, "d")
             page.get_by_text("1 of 5 regions marked").wait_for()
             name = page.locator("#look-name").inner_text()
+            assert page.title() == f"{name} – Review of monday – flawmap"
         before = marks_at(address)
         assert len(before) == 1 and before[0][1:] == (1, "defect")
     with serving(runs_dir) as address, review_at(browser, address) as page:
@@ -133,7 +141,10 @@ def test_everything_is_done_by_keys(browser: Any, runs_dir: Path) -> None:
         page.get_by_text("1 of 3 still to be marked").wait_for()
         press(page, "z")
         page.get_by_text("2 of 3 still to be marked").wait_for()
-        press(page, "f", "f", "c")
+        press(page, "f")
+        page.get_by_text("1 of 3 still to be marked").wait_for()
+        page.wait_for_timeout(TWICE_MS)  # sooner, the second press would be none
+        press(page, "f", "c")
         page.locator("#complete[aria-pressed=true]").wait_for()
         page.get_by_text("1 of 4 images complete").wait_for()
         assert [mark for _, _, mark in marks_at(address)] == ["defect", "false_alarm", "false_alarm"]
@@ -144,6 +155,73 @@ def test_everything_is_done_by_keys(browser: Any, runs_dir: Path) -> None:
         press(page, "ArrowLeft")
         # Complete by now, it left the list of what is to be reviewed.
         assert page.locator("#images bdi", has_text="a10.png").count() == 0
+
+
+def test_a_second_press_leaves_the_mark_and_x_takes_it_back(browser: Any, runs_dir: Path) -> None:
+    """At two in the morning: pressed twice, held down, pressed again because nobody saw the first."""
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#images bdi", has_text="a10.png").click()
+        page.get_by_text("3 of 3 still to be marked").wait_for()
+        page.keyboard.press("d")
+        page.keyboard.press("d")  # a hand that trembles: the next region was not seen yet
+        page.get_by_text("2 of 3 still to be marked").wait_for()
+        page.wait_for_timeout(TWICE_MS)
+        page.keyboard.down("f")
+        page.keyboard.down("f")  # held, the key repeats
+        page.keyboard.down("f")
+        page.keyboard.up("f")
+        page.get_by_text("1 of 3 still to be marked").wait_for()
+        press(page, "u")
+        page.get_by_text("All 3 marked").wait_for()
+        page.locator("#regions button").nth(2).click()
+        for _ in range(2):
+            page.wait_for_timeout(TWICE_MS)
+            press(page, "u")
+            page.get_by_text("Is marked as unsure already; all are marked.").wait_for()
+        assert [mark for _, _, mark in marks_at(address)] == ["defect", "false_alarm", "unsure"]
+        assert len(history_at(address)) == 3  # what changed nothing left no line
+        press(page, "x")
+        page.get_by_text("Taken back.").wait_for()
+        assert [mark for _, _, mark in marks_at(address)] == ["defect", "false_alarm"]
+        assert page.locator("#take-back").is_disabled()
+        press(page, "x")
+        page.get_by_text("It bears no mark.").wait_for()
+        page.locator("#regions button").first.click()
+        page.locator("#take-back").click()
+        page.get_by_text("2 of 3 still to be marked").wait_for()
+        press(page, "z")
+        page.get_by_text("1 of 3 still to be marked").wait_for()
+        assert [mark for _, _, mark in marks_at(address)] == ["false_alarm", "defect"]
+
+
+def test_another_reviewer_may_say_the_same(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#images bdi", has_text="a9.png").click()
+        page.get_by_text("1 of 1 still to be marked").wait_for()
+        press(page, "d")
+        page.get_by_text("Marked as defect; all are marked.").wait_for()
+        page.locator("#reviewer").fill("Ann")
+        page.locator("#regions button").first.click()
+        page.wait_for_timeout(TWICE_MS)
+        press(page, "d")
+        page.locator("#facts", has_text="defect by Ann").wait_for()
+        assert [(one["mark"], one["reviewer"]) for one in history_at(address)] == [("defect", ""), ("defect", "Ann")]
+
+
+def test_seen_whole_twice_is_seen_whole(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#images bdi", has_text="good.png").click()
+        page.get_by_text("No region reached the threshold").wait_for()
+        assert page.locator("#reopen").is_disabled()
+        for _ in range(2):
+            press(page, "c")
+            page.get_by_text("Complete. N goes on to the next image.").wait_for()
+        page.get_by_text("1 of 4 images complete").wait_for()
+        press(page, "o")
+        page.get_by_text("Not looked at as a whole.").wait_for()
+        page.get_by_text("0 of 4 images complete").wait_for()
+        press(page, "z")
+        page.locator("#complete[aria-pressed=true]").wait_for()
 
 
 def test_tab_leads_through_lists_and_not_into_every_row(browser: Any, runs_dir: Path) -> None:

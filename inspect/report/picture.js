@@ -24,6 +24,8 @@ async function openDeepZoom() {
     showNavigator: true,
     navigatorPosition: "TOP_RIGHT",
     navigatorSizeRatio: 0.16,
+    navigatorAutoFade: false, // half faded it looks like a smudge on the picture
+    navigatorDisplayRegionColor: "#7db2ff", // its own dark red drowns in a dark picture
     animationTime: still.matches ? 0 : 0.7,
     maxZoomPixelRatio: LARGEST_PIXEL,
     visibilityRatio: 0.5,

@@ -12,6 +12,9 @@ let at = null; // id of the image looked at
 const reviewOf = (id) => `/api/runs/${encodeURIComponent(id)}/review`;
 const tell = (text) => (says.textContent = text);
 
+// Several tabs are told apart by what they show.
+const nameTab = () => (document.title = [detail?.image, run ? `Review of ${run}` : "Review", "flawmap"].filter(Boolean).join(" – "));
+
 // The answer as JSON; null where nothing has changed. Fails with the server's own sentence.
 async function ask(address, options = {}) {
   const answer = await fetch(address, options);
@@ -51,7 +54,6 @@ async function refresh() {
   version = answer.headers.get("ETag") ?? "";
   const before = images.find((image) => image.id === at);
   images = body.images.sort(byVerdict); // stable: names stay in natural order
-  document.title = `Review of ${run} – flawmap`;
   drawImages();
   const now = images.find((image) => image.id === at);
   if (!at) await goToImage(1);

@@ -102,6 +102,7 @@ function restage() {
 const regionOnStage = () => shownPicture?.regions.find((one) => one.n === chosen);
 
 function drawLook() {
+  nameTab();
   const badge = document.getElementById("look-verdict");
   badge.hidden = !detail;
   badge.className = `badge ${detail?.verdict ?? ""}`;
@@ -114,6 +115,7 @@ function drawLook() {
   const complete = document.getElementById("complete");
   complete.disabled = document.getElementById("missed-open").disabled = !detail || detail.verdict === "ERROR";
   complete.ariaPressed = String(Boolean(detail?.looked_at));
+  document.getElementById("reopen").disabled = !detail?.looked_at;
   drawChosen();
   if (focused) regionList.querySelector("[aria-current]")?.focus(); // who came by Tab stays there
 }
@@ -123,7 +125,8 @@ function titleOf(all) {
   if (detail.verdict === "ERROR") return `Could not be inspected: ${detail.error}`;
   const left = all.filter(needsMark).length;
   if (!all.length) return "No region reached the threshold";
-  return left ? `${left} of ${all.length} still to be marked` : `All ${all.length} marked`;
+  if (left) return `${left} of ${all.length} still to be marked`;
+  return all.length === 1 ? "Marked" : `All ${all.length} marked`;
 }
 
 function regionRow(one) {
@@ -181,6 +184,7 @@ function drawChosen() {
     button.disabled = !one;
     button.ariaPressed = String(one?.mark?.mark === button.dataset.mark);
   }
+  document.getElementById("take-back").disabled = !one?.mark;
 }
 
 // From region to region, and on to the next image at the end.

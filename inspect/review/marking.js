@@ -5,6 +5,9 @@ const noteField = document.getElementById("note");
 const keysOn = document.getElementById("keys-on");
 const missed = document.getElementById("missed");
 
+const TWICE_MS = 300; // two presses of one mark within it are one: nobody has looked at the next region by then
+const lastPress = { says: null, when: -TWICE_MS };
+
 // One after the other: whoever marks faster than the service answers means the next region by the next key.
 let turn = Promise.resolve();
 const inTurn = (what) => (turn = turn.then(what).catch((error) => tell(error.message)));
@@ -25,7 +28,16 @@ async function mark(says) {
   if (!one) return tell("Choose a region first.");
   const note = noteField.value;
   noteField.value = "";
-  await setMark(one, one.mark?.mark === says && !note ? null : says, note); // the same again takes it back
+  const known = one.mark?.mark === says && !note && [one.mark.reviewer, ""].includes(reviewer.value.trim());
+  if (known) goOn(`Is marked as ${NAMES[says]} already`); // a second press changes nothing
+  else await setMark(one, says, note);
+}
+
+async function takeBack() {
+  const one = place();
+  if (!one) return tell("Choose a region first.");
+  if (!one.mark) return tell("It bears no mark.");
+  await setMark(one, null);
 }
 
 // `one`: a place as `places` gives it, or a stale mark. The next unmarked region of the image is chosen then.
@@ -36,16 +48,24 @@ async function setMark(one, says, note = "") {
     await post(`${here()}/marks`, { mark: says, region: where.region, box: where.box, reviewer: reviewer.value, note });
     if (!stale) done.unshift({ ...where, run, says: one.mark?.mark ?? null });
     await lookAgain();
-    const next = says && places().find(needsMark);
-    if (next) choose(next.key);
-    tell(said(says, next));
+    if (says) goOn(`Marked as ${NAMES[says]}`);
+    else tell("Taken back.");
   });
 }
 
-function said(says, next) {
-  if (!says) return "Taken back.";
-  if (next || !detail) return `Marked as ${NAMES[says]}.`;
-  return `Marked as ${NAMES[says]}; all are marked. ${detail.looked_at ? "N goes on." : "C says that the whole picture was looked at, N goes on."}`;
+// To the next region that needs a mark; says what was done, and where there is none what comes next.
+function goOn(what) {
+  const next = places().find(needsMark);
+  if (next) choose(next.key);
+  if (next || !detail) return tell(`${what}.`);
+  tell(`${what}; all are marked. ${detail.looked_at ? "N goes on." : "C says that the whole picture was looked at, N goes on."}`);
+}
+
+// A hand that presses twice means it once.
+function pressMark(says, event) {
+  const twice = lastPress.says === says && event.timeStamp - lastPress.when < TWICE_MS;
+  Object.assign(lastPress, { says, when: event.timeStamp });
+  if (!twice) inTurn(() => mark(says));
 }
 
 async function undo() {
@@ -65,14 +85,17 @@ async function undo() {
   });
 }
 
-async function toggleComplete() {
+// Whether the picture was looked at as a whole: `C` says so, `O` opens it again.
+async function lookedAtWhole(whole) {
   if (!detail || detail.verdict === "ERROR") return;
   const before = detail.looked_at;
   await act(async () => {
-    await post(`${here()}/look`, { complete: !before, reviewer: reviewer.value });
-    done.unshift({ run, image: at, complete: before });
-    await lookAgain();
-    tell(!detail.looked_at ? "Not looked at as a whole any more." : detail.complete ? "Complete. N goes on to the next image." : "Looked at as a whole; it counts once every region is marked and none is unsure.");
+    if (whole !== before) {
+      await post(`${here()}/look`, { complete: whole, reviewer: reviewer.value });
+      done.unshift({ run, image: at, complete: before });
+      await lookAgain();
+    }
+    tell(!detail.looked_at ? "Not looked at as a whole." : detail.complete ? "Complete. N goes on to the next image." : "Looked at as a whole; it counts once every region is marked and none is unsure.");
   });
 }
 
@@ -136,15 +159,17 @@ function attachDragging() {
   });
 }
 
+const MARKS = { d: "defect", f: "false_alarm", u: "unsure" };
 const KEYS = {
-  d: () => mark("defect"), f: () => mark("false_alarm"), u: () => mark("unsure"), z: undo,
-  c: toggleComplete, m: () => openMissed(),
+  x: takeBack, Delete: takeBack, z: undo,
+  c: () => lookedAtWhole(true), o: () => lookedAtWhole(false), m: () => openMissed(),
   n: () => step(1), ArrowRight: () => step(1), ArrowDown: () => step(1),
   p: () => step(-1), ArrowLeft: () => step(-1), ArrowUp: () => step(-1),
   "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5), 0: showWhole, 1: showNative,
   h: () => { heat.value = heat.value === "0" ? (heat.dataset.before ?? "60") : ((heat.dataset.before = heat.value), "0"); applyHeat(); },
   b: () => document.getElementById("show-boxes").click(),
 };
+const REPEATED = ["n", "p", "+", "=", "-", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"]; // while they are held
 
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") return closeMissed();
@@ -154,15 +179,21 @@ document.addEventListener("keydown", (event) => {
   if (typing || ownArrows || event.ctrlKey || event.metaKey || event.altKey) return;
   const letter = event.key.length === 1;
   if (letter && !keysOn.checked) return;
-  const does = KEYS[letter ? event.key.toLowerCase() : event.key];
-  if (!does) return;
+  const key = letter ? event.key.toLowerCase() : event.key;
+  const [says, does] = [MARKS[key], KEYS[key]];
+  if (!says && !does) return;
   event.preventDefault();
   event.stopPropagation();
+  if (event.repeat && !REPEATED.includes(key)) return; // a key that lies under a hand marks one region, not all
+  if (says) return pressMark(says, event);
+  lastPress.says = null;
   inTurn(does);
 }, true);
 
-for (const button of document.querySelectorAll("[data-mark]")) button.addEventListener("click", () => inTurn(() => mark(button.dataset.mark)));
-document.getElementById("complete").addEventListener("click", () => inTurn(toggleComplete));
+for (const button of document.querySelectorAll("[data-mark]")) button.addEventListener("click", (event) => pressMark(button.dataset.mark, event));
+document.getElementById("take-back").addEventListener("click", () => inTurn(takeBack));
+document.getElementById("complete").addEventListener("click", () => inTurn(() => lookedAtWhole(true)));
+document.getElementById("reopen").addEventListener("click", () => inTurn(() => lookedAtWhole(false)));
 document.getElementById("missed-open").addEventListener("click", () => openMissed());
 document.getElementById("missed-cancel").addEventListener("click", closeMissed);
 missed.addEventListener("input", previewMissed);

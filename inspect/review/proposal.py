@@ -58,7 +58,7 @@ def propose(run: ReviewedRun, model: int | None, recall: float, false_alarms: fl
             f"find {100 * recall:.4g} % of the marked defects", line_of_recall, recall_note, kept, false, len(good)
         ),
         _judged(
-            f"raise {false_alarms:.4g} NG regions a good image at most", line_of_rate, rate_note, kept, false, len(good)
+            f"raise at most {false_alarms:.4g} NG regions a good image", line_of_rate, rate_note, kept, false, len(good)
         ),
     ]
 

@@ -28,4 +28,6 @@ async function calibrate() {
 for (const button of document.querySelectorAll("[data-export]")) {
   button.addEventListener("click", () => use(() => exportMarks(button.dataset.export)));
 }
+const uses = document.getElementById("uses");
+uses.addEventListener("toggle", () => uses.open && uses.scrollIntoView({ block: "end" })); // it opens below what is seen
 document.getElementById("calibrate").addEventListener("click", () => use(calibrate));
