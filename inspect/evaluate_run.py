@@ -11,13 +11,14 @@ from flawmap.inspect.evaluation.froc import Froc, froc
 from flawmap.inspect.evaluation.image_figures import SIZE_NAMES
 from flawmap.inspect.evaluation.matching import DefectOutcome, FalseRegion, ImageOutcome
 from flawmap.inspect.progress import ShowProgress, silent
-from flawmap.inspect.report.evaluation_page import PAGE, Gallery, write_evaluation_page
+from flawmap.inspect.report.evaluation_page import Gallery, write_evaluation_page
 from flawmap.inspect.report.evaluation_plots import Curve, Point, draw_froc, draw_roc, draw_severities
 from flawmap.inspect.report.gallery import Exhibit, draw_exhibits
 from flawmap.inspect.report.heat_scale import HeatScale
+from flawmap.inspect.report.page import write_page
 from flawmap.inspect.report.page_text import number, severity
 from flawmap.inspect.run.folder import forget_evaluation
-from flawmap.inspect.run.layout import EVALUATION, METRICS, heatmap_path
+from flawmap.inspect.run.layout import EVALUATION, METRICS, PAGE, evaluation_folder, heatmap_path
 from flawmap.inspect.run.record_files import read_run_info
 from flawmap.inspect.run.records import RecipeInfo, RunInfo
 from flawmap.inspect.true_defects import NEAR
@@ -47,6 +48,8 @@ def evaluate_run(run_dir: Path, dataset: Path, *, progress: ShowProgress = silen
         forget_evaluation(run_dir)
         for folder, evaluation in evaluations.items():
             _write_pictures(run_dir / folder, run_dir, evaluation, progress)
+        if (run_dir / PAGE).is_file():
+            write_page(run_dir)  # which leads to the evaluation now
         text = json.dumps(metrics, indent=2, allow_nan=False)
         write_text(run_dir / METRICS, text + "\n")  # last: where it stands, the rest does too
     except OSError as error:
@@ -87,7 +90,7 @@ def _evaluate_models(
             if index == len(recipe.models) - 1 and not evaluations:
                 raise
             continue
-        folder = f"{EVALUATION}/model-{index + 1}"
+        folder = evaluation_folder(index)
         evaluations[folder] = evaluation
         metrics.append({"camera": model.camera, "bundle": model.bundle, "folder": folder, **evaluation.metrics})
     return evaluations, {"models": metrics}
@@ -102,7 +105,8 @@ def _write_pictures(folder: Path, run_dir: Path, evaluation: Evaluation, progres
     with progress("drawing images", len({e.path for e in missed}) + len({e.path for e in false})) as step:
         draw_exhibits(folder, "missed", missed, scale, step)
         draw_exhibits(folder, "false", false, scale, step)
-    write_evaluation_page(folder, evaluation.run, evaluation.metrics, plots, Gallery(missed, n_missed, false, n_false))
+    gallery = Gallery(missed, n_missed, false, n_false)
+    write_evaluation_page(folder, run_dir, evaluation.run, evaluation.metrics, plots, gallery)
 
 
 def _draw_plots(folder: Path, evaluation: Evaluation) -> list[str]:

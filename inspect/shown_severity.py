@@ -11,4 +11,4 @@ PLOTTED_MAX = 20.0  # what lies beyond is drawn there
 
 def shown_severity(severity: float) -> str:
     """Two decimals; `>99` beyond that."""
-    return f"{severity:.2f}" if severity <= WORDS_MAX else f">{WORDS_MAX:g}"
+    return f"{round(severity, 2) + 0.0:.2f}" if severity <= WORDS_MAX else f">{WORDS_MAX:g}"  # + 0.0: no minus zero

@@ -32,6 +32,7 @@ from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import calibration, good_image, make_bundle
+from tests.test_report import anchors_of
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'quoted' \\ {{ 7*7 }}#%41é"
 SHAPE = (160, 200)
@@ -112,13 +113,18 @@ def test_pixel_figures_from_files_are_those_of_the_pixels(
     assert "the good images hold 96000 px" in metrics["pixel_metrics_note"]
 
 
+def without_icon(page: str) -> str:
+    """The icon is an address that holds its own picture."""
+    return re.sub(r'<link rel="icon" href="data:image/svg[^"]*">', "", page)
+
+
 def test_the_page_shows_what_was_missed_and_what_was_raised(evaluated: tuple[Path, dict[str, Any]]) -> None:
     run_dir, _ = evaluated
     folder = run_dir / "evaluation"
     names = {path.name for path in folder.iterdir()}
     assert names == {"index.html", *PLOTS, "missed-01.png", "missed-02.png", "false-01.png"}
-    page = page_of(run_dir).read_text("utf-8")
-    assert "Missed: 2 defects" in page and "Raised on good images: 1 regions" in page
+    page = without_icon(page_of(run_dir).read_text("utf-8"))
+    assert "Missed: 2 defects" in page and "Raised on good images: 1 region<" in page
     linked = {unquote(link) for link in re.findall(r'(?:src|href)="([^"]*)"', page)}
     assert linked == {"../index.html", *(f"./{name}" for name in names - {"index.html"})}
     assert (folder / "../index.html").is_file()
@@ -127,8 +133,23 @@ def test_the_page_shows_what_was_missed_and_what_was_raised(evaluated: tuple[Pat
     assert all(read_image(folder / name).shape[1] <= 1280 for name in PLOTS)
 
 
+def test_report_and_evaluation_lead_to_each_other(run_dir: Path, dataset: Path, bundle: Bundle) -> None:
+    assert anchors_of(run_dir / "index.html")[0] == "./evaluation/index.html"
+    back = page_of(run_dir).parent / anchors_of(page_of(run_dir))[0]
+    assert back.resolve() == (run_dir / "index.html").resolve()
+    assert "<title>Evaluation of run: toy – flawmap</title>" in page_of(run_dir).read_text("utf-8")
+    inspect_folder([dataset / "test"], bundle.folder, run_dir, device="cpu", heatmaps=True, fresh=True)
+    assert "evaluation" not in "".join(anchors_of(run_dir / "index.html"))  # it went with the results it was about
+
+
+def test_a_run_without_a_page_is_evaluated_and_gets_none(run_dir: Path, dataset: Path) -> None:
+    (run_dir / "index.html").unlink()
+    evaluate_run(run_dir, dataset)
+    assert not (run_dir / "index.html").exists()
+
+
 def test_hostile_names_stay_text(evaluated: tuple[Path, dict[str, Any]]) -> None:
-    page = page_of(evaluated[0]).read_text("utf-8")
+    page = without_icon(page_of(evaluated[0]).read_text("utf-8"))
     assert "&lt;img src=x onerror=alert(1)&gt; &amp; &#39;quoted&#39;" in page
     assert "<img src=x" not in page and "{{ 7*7 }}" in page and "<script" not in page
     assert "http" not in re.sub(r"http-equiv", "", page)

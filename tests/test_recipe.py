@@ -29,7 +29,7 @@ from flawmap.tiling.images import write_image
 from tests.bundles import calibration, good_image, make_bundle
 from tests.test_cli import run
 from tests.test_folder import ctrl_c_after, table, tables, tree
-from tests.test_report import HOSTILE, Page
+from tests.test_report import HOSTILE, Page, anchors_of
 
 PART_COLUMNS = "part,verdict,severity,n_images,worst_image,missing_cameras"
 RECIPE: dict[str, Any] = {
@@ -439,7 +439,7 @@ def test_the_page_shows_parts_first_with_their_images_below(station: Path, mixed
     for part, names in shown.items():
         assert names[0] == part and set(names[1:]) == {name for name in images if name[0] == part}
     assert (shown["B"][1], shown["C"][1]) == ("B_top.png", "C_side2.png")
-    assert "<title>board: 2 NG of 4 parts" in page.text and "no image of camera side2" in page.text
+    assert "<title>run: 2 NG of 4 parts" in page.text and "no image of camera side2" in page.text
     assert "0.3 false alarms a part" in page.text  # three images of 0.1
     rows = [attrs for tag, attrs in page.elements if tag == "tbody" or attrs.get("class") == "image"]
     assert len(rows) == 4 + 11 and len({attrs["data-key"] for attrs in rows if "data-key" in attrs}) == 11
@@ -473,6 +473,9 @@ def test_evaluation_goes_model_by_model(station: Path, tmp_path: Path) -> None:
     for number in (1, 2):
         page = tmp_path / "run" / "evaluation" / f"model-{number}" / "index.html"
         assert str(page) in done.stdout and page.is_file()
+        assert (page.parent / anchors_of(page)[0]).resolve() == tmp_path / "run" / "index.html"
+    assert anchors_of(tmp_path / "run" / "index.html")[:2] == [f"./evaluation/model-{n}/index.html" for n in (1, 2)]
+    assert 'Evaluation of camera <span dir="auto">side*</span>' in (tmp_path / "run" / "index.html").read_text("utf-8")
     with pytest.raises(UsageError, match="was made with a recipe, and a detection limit belongs to one bundle"):
         measure_detection_limit(tmp_path / "run", data)
     inspect_folder([data / "test"], recipe, tmp_path / "run", fresh=True)

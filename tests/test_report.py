@@ -14,6 +14,7 @@ import pytest
 
 from flawmap.inspect.report.image_data import REGIONS_SHOWN, facts
 from flawmap.inspect.report.page import write_page
+from flawmap.inspect.report.page_text import counted, number, severity
 from flawmap.inspect.report.pictures import write_pictures
 from flawmap.inspect.run.records import ImageRecord, RegionRecord, RunInfo, SourceFile
 from flawmap.tiling.errors import UsageError
@@ -227,6 +228,27 @@ def test_data_of_an_image_that_is_gone_is_removed_and_nothing_else(run_dir: Path
 def loaded_ours(run_dir: Path) -> set[str]:
     files = [path for path in (run_dir / "page").glob("*.js") if path.name != "mine.js"]
     return {json.loads(path.read_text().split(", ", 1)[1][:-3])["image"] for path in files}
+
+
+def anchors_of(page: Path) -> list[str]:
+    return [unquote(str(attrs["href"])) for tag, attrs in Page(page).elements if tag == "a"]
+
+
+def test_the_title_names_the_run(run_dir: Path, tmp_path: Path) -> None:
+    """A hostile folder name too: it is text there."""
+    title = f"<title>{run_dir.name}: {len(HOSTILE)} NG of 10 images – flawmap</title>"
+    assert title in (run_dir / "index.html").read_text("utf-8")
+    page = write_run(tmp_path / "<b>&", [], run_info())
+    assert "<title>&lt;b&gt;&amp;: 0 NG of 0 images" in page.read_text("utf-8")
+    assert '<span dir="auto">&lt;b&gt;&amp;</span>' in page.read_text("utf-8")
+
+
+def test_zero_has_no_sign_and_one_no_plural() -> None:
+    assert [severity(value) for value in (-0.0, -0.004, -0.005001, 0.0)] == ["0.00", "0.00", "−0.01", "0.00"]
+    assert [number(value) for value in (-0.0, -0.25)] == ["0", "−0.25"]
+    assert [counted(value, "false alarm") for value in (1, 0.1, 2, 0)] == [
+        "1 false alarm", "0.1 false alarms", "2 false alarms", "0 false alarms"
+    ]  # fmt: skip
 
 
 def test_a_page_built_again_is_the_same(run_dir: Path) -> None:

@@ -159,6 +159,17 @@ def test_the_table_is_walked_and_opened_by_keyboard(page: Any) -> None:
     assert page.evaluate("document.activeElement.textContent") == focused
 
 
+def test_a_tab_is_called_after_what_it_shows(page: Any) -> None:
+    assert page.title() == "run: 3 NG of 5 images – flawmap"
+    page.get_by_role("link", name="a9.png").click()
+    assert page.title() == "a9.png – run: 3 NG of 5 images – flawmap"
+    page.keyboard.press("ArrowRight")
+    assert page.title() == f"{page.locator('#look-name').inner_text()} – run: 3 NG of 5 images – flawmap"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#look", state="hidden")
+    assert page.title() == "run: 3 NG of 5 images – flawmap"
+
+
 # -- looking at an image ---------------------------------------------------------------------------------------
 
 

@@ -13,10 +13,10 @@ from markupsafe import Markup
 from flawmap.inspect.plain_text import plain
 from flawmap.inspect.report.gallery import Exhibit
 from flawmap.inspect.report.page_text import environment
+from flawmap.inspect.run.layout import PAGE
 from flawmap.inspect.run.records import RunInfo
 from flawmap.tiling.whole_file import write_text
 
-PAGE = "index.html"
 # Key in metrics.json, name, what it says.
 FIGURES = (
     ("region_recall", "defects found", "a region within 3 px of the defect"),
@@ -47,14 +47,19 @@ class Gallery:
 
 
 def write_evaluation_page(
-    folder: Path, run: RunInfo, metrics: dict[str, Any], plots: Sequence[str], gallery: Gallery
+    folder: Path, run_dir: Path, run: RunInfo, metrics: dict[str, Any], plots: Sequence[str], gallery: Gallery
 ) -> Path:
-    """Writes `folder`/index.html; `metrics` as in metrics.json, `plots` the names of those that were drawn."""
+    """Writes index.html into `folder`, which lies below `run_dir`, to whose page it leads back.
+
+    `metrics` as in metrics.json, `plots` the names of those that were drawn.
+    """
     here = Path(__file__).parent
     style = "".join((here / name).read_text("utf-8") for name in ("style.css", "evaluation.css"))
     text = environment().from_string((here / "evaluation.html.j2").read_text("utf-8"))
     rendered = text.render(
         run=run,
+        name=run_dir.resolve().name,
+        report="../" * len(folder.relative_to(run_dir).parts) + PAGE,
         metrics=metrics,
         figures=[(name, says, metrics[key], _interval(metrics, key)) for key, name, says in FIGURES],
         sizes=_sizes(metrics),

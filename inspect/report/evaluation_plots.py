@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from flawmap.inspect.shown_severity import PLOTTED_MAX
+from flawmap.inspect.shown_severity import PLOTTED_MAX, shown_severity
 from flawmap.tiling.whole_file import write_whole
 
 SIZE_INCHES, DPI = (10.0, 6.2), 100
@@ -97,7 +97,8 @@ def draw_severities(
                 color=colour, alpha=0.6, hatch=hatch, edgecolor=colour, histtype="stepfilled",
             )  # fmt: skip
     for severity, name, style in ((review, "REVIEW", "--"), (ng, "NG", "-")):
-        axes.axvline(severity, color="black", linestyle=style, linewidth=1.5, label=f"{name} from {severity:.2f}")
+        says = f"{name} from {shown_severity(severity)}"
+        axes.axvline(severity, color="black", linestyle=style, linewidth=1.5, label=says)
     axes.set(
         xlabel=f"severity: −log10 of the false regions expected on a good image{beyond}",
         ylabel="% of the images of a group",

@@ -1,6 +1,7 @@
 // Looking at one image: its picture, its regions by severity, from one to the next by mouse or keyboard.
 const dialog = document.getElementById("look");
 const regionList = document.getElementById("regions");
+const ofRun = document.title; // which names the run
 let at = null; // key of the image
 let chosen = null; // number of the region
 
@@ -8,7 +9,9 @@ async function look(key, region) {
   at = key;
   chosen = null;
   const row = rowOf(key);
-  document.getElementById("look-name").textContent = row.querySelector("bdi").textContent;
+  const name = row.querySelector("bdi").textContent;
+  document.title = `${name} – ${ofRun}`;
+  document.getElementById("look-name").textContent = name;
   const place = shownImages().indexOf(row);
   document.getElementById("look-place").textContent = place < 0 ? "" : `${place + 1} of ${shownImages().length}`;
   if (!dialog.open) {
@@ -143,6 +146,7 @@ dialog.addEventListener("keydown", (event) => {
 dialog.addEventListener("close", () => {
   const row = rowOf(at);
   at = null;
+  document.title = ofRun;
   history.replaceState(null, "", "#");
   const closed = row.closest("tbody.closed"); // a part whose images are folded away
   (closed ? closed.querySelector("button") : row.querySelector("a")).focus();

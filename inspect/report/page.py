@@ -23,7 +23,7 @@ from flawmap.inspect.report.page_text import environment
 from flawmap.inspect.report.part_rows import PartRow, axis_of_parts, part_rows
 from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
 from flawmap.inspect.report.viewer_files import bring_viewer
-from flawmap.inspect.run.layout import PAGE_FILES, image_data_path
+from flawmap.inspect.run.layout import PAGE, PAGE_FILES, evaluation_folder, image_data_path
 from flawmap.inspect.run.recorded_run import RecordedRun, read_recorded_run
 from flawmap.inspect.run.records import ImageRecord, RunInfo
 from flawmap.tiling.whole_file import write_text
@@ -36,6 +36,14 @@ SCRIPTS = (
     "look.js",
     "print.js",
 )  # one function around all of them
+
+
+@dataclass(frozen=True)
+class EvaluationLink:
+    """Where an evaluation of the run lies, relative to the run folder; the camera it is about, in a recipe."""
+
+    path: str
+    camera: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,9 +75,16 @@ def draw_page(recorded: RecordedRun) -> Path:
     ordered = worst_first([image.record for image in recorded.images], lambda record: record.image)
     images = [PageImage(key, names[record.image], record) for key, record in enumerate(ordered)]
     _write_image_data(run_dir, run, images)
-    page = run_dir / "index.html"
-    write_text(page, render(run, images, bring_viewer(run_dir), recorded.damaged))
+    page = run_dir / PAGE
+    write_text(page, render(run_dir, run, images, bring_viewer(run_dir), recorded.damaged))
     return page
+
+
+def _evaluations(run_dir: Path, run: RunInfo) -> list[EvaluationLink]:
+    """Those that `flawmap evaluate` wrote about these results."""
+    models = [(None, "")] if run.recipe is None else [(n, one.camera) for n, one in enumerate(run.recipe.models)]
+    links = [EvaluationLink(f"{evaluation_folder(number)}/{PAGE}", camera) for number, camera in models]
+    return [link for link in links if (run_dir / link.path).is_file()]
 
 
 def _write_image_data(run_dir: Path, run: RunInfo, images: list[PageImage]) -> None:
@@ -97,8 +112,10 @@ def heat_of(run: RunInfo, record: ImageRecord) -> HeatScale | None:
     return HeatScale(thresholds["review"], thresholds["ng"])
 
 
-def render(run: RunInfo, images: list[PageImage], viewer: str | None, damaged: Sequence[str] = ()) -> str:
-    """The page as text. `images` come worst first: ERROR, NG, REVIEW, OK, and by severity within.
+def render(
+    run_dir: Path, run: RunInfo, images: list[PageImage], viewer: str | None, damaged: Sequence[str] = ()
+) -> str:
+    """The page of `run_dir` as text. `images` come worst first: ERROR, NG, REVIEW, OK, and by severity within.
 
     `viewer`: script of OpenSeadragon relative to the run folder, None where there is none. `damaged`: sentences on
     records that could not be read.
@@ -121,6 +138,8 @@ def render(run: RunInfo, images: list[PageImage], viewer: str | None, damaged: S
     text = pages.from_string((here / "index.html.j2").read_text("utf-8"))
     rendered = text.render(
         run=run,
+        name=run_dir.resolve().name,
+        evaluations=_evaluations(run_dir, run),
         images={image.record.image: image for image in images},
         records=records,
         parts=parts,

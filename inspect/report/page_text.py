@@ -11,7 +11,7 @@ from flawmap.inspect.shown_severity import shown_severity
 def environment() -> Environment:
     """Everything put into a page is escaped; a name the template does not know is an error."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(link=link, severity=severity, number=number, whole=whole)
+    environment.filters.update(link=link, severity=severity, number=number, counted=counted, whole=whole)
     return environment
 
 
@@ -28,7 +28,12 @@ def severity(severity: float) -> str:
 
 def number(value: float) -> str:
     """Four significant digits, no exponent that a person would stumble over."""
-    return f"{value:.4g}".replace("-", "−")
+    return f"{value + 0.0:.4g}".replace("-", "−")  # + 0.0: no minus zero
+
+
+def counted(value: float, what: str) -> str:
+    """A number and what there are so many of, which is in the plural unless it is one."""
+    return f"{number(value)} {what}{'' if value == 1 else 's'}"
 
 
 def whole(value: float) -> str:

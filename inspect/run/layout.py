@@ -53,6 +53,11 @@ def image_data_path(name: str) -> str:
     return f"{PAGE_FILES}/{name}.js"
 
 
+def evaluation_folder(model: int | None) -> str:
+    """Where an evaluation lies, relative to the run folder: that of one model of a recipe, of the run otherwise."""
+    return EVALUATION if model is None else f"{EVALUATION}/model-{model + 1}"
+
+
 def is_run_folder(folder: Path) -> bool:
     """Whether flawmap has written a run into `folder`."""
     return (folder / RUN_INFO).is_file() and (folder / RECORDS).is_dir()
