@@ -89,15 +89,10 @@ def inspect_folder(
         on_gpu = any(one.room is not None for one in models)
         beside = SideBySide.of(max(one.count for one in models), workers, on_gpu=on_gpu)
         settings = {
-            "paths": [str(path.resolve()) for path in map(Path, paths)],
-            "device": device,
-            "false_alarms": false_alarms,
-            "heatmaps": heatmaps,
-            "zoom": zoom,
-            "workers": beside.readers,
-            "lanes": beside.lanes,
-            "tile_size": tile_size,
-        }
+            "paths": [str(path.resolve()) for path in map(Path, paths)], "device": device,
+            "false_alarms": false_alarms, "heatmaps": heatmaps, "zoom": zoom, "workers": beside.readers,
+            "lanes": beside.lanes, "tile_size": tile_size,
+        }  # fmt: skip
         run = describe(plan, models, settings)
         with writing(run_dir, at_start=True):
             todo = _begin(run_dir, run, plan.images, fresh)

@@ -158,7 +158,7 @@ def _join_rows(spans: np.ndarray, parent: np.ndarray, i: int, i_end: int, j: int
     while i < i_end and j < j_end:
         a, b = spans[i], spans[j]
         if a.x0 < b.x1 + reach and b.x0 < a.x1 + reach:
-            root_a, root_b = _root(parent, i), _root(parent, j)
+            root_a, root_b = root_of(parent, i), root_of(parent, j)
             if root_a < root_b:
                 parent[root_b] = root_a
             else:
@@ -170,7 +170,8 @@ def _join_rows(spans: np.ndarray, parent: np.ndarray, i: int, i_end: int, j: int
 
 
 @compiled
-def _root(parent: np.ndarray, i: int) -> int:
+def root_of(parent: np.ndarray, i: int) -> int:
+    """The one that stands for all that `i` was joined with, by the links of `parent`, which it shortens."""
     while parent[i] != i:
         parent[i] = parent[parent[i]]  # path halving
         i = parent[i]

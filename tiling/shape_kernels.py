@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from flawmap.tiling.compiled import compiled
+from flawmap.tiling.region_kernels import root_of
 
 
 @compiled
@@ -134,20 +135,12 @@ def join_near(
             if max(falling[after, 1] - falling[at, 3], falling[at, 1] - falling[after, 3]) * x_scale > within:
                 continue
             j = order[after]
-            root_i, root_j = _root(parent, i), _root(parent, j)
+            root_i, root_j = root_of(parent, i), root_of(parent, j)
             if root_i != root_j and _gap(spans, begins, boxes, i, j, within, y_scale, x_scale) <= within:
                 parent[max(root_i, root_j)] = min(root_i, root_j)
     for i in range(len(parent)):
-        parent[i] = _root(parent, i)
+        parent[i] = root_of(parent, i)
     return parent
-
-
-@compiled
-def _root(parent: np.ndarray, i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]  # path halving
-        i = parent[i]
-    return i
 
 
 @compiled

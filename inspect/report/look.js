@@ -128,11 +128,8 @@ function stepRegion(by) {
 const KEYS = {
   ArrowDown: () => stepRegion(1), j: () => stepRegion(1), ArrowUp: () => stepRegion(-1), k: () => stepRegion(-1),
   ArrowRight: () => step(1), n: () => step(1), ArrowLeft: () => step(-1), p: () => step(-1),
-  "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5), 0: showWhole, 1: showNative,
-  h: () => { heat.value = heat.value === "0" ? (heat.dataset.before ?? "60") : ((heat.dataset.before = heat.value), "0"); applyHeat(); },
-  b: () => document.getElementById("show-boxes").click(),
+  ...PICTURE_KEYS,
 };
-const heat = document.getElementById("heat");
 
 dialog.addEventListener("keydown", (event) => {
   const inPicture = event.target.closest("#picture") || event.target === heat; // which have arrows of their own
@@ -151,12 +148,6 @@ dialog.addEventListener("close", () => {
   const closed = row.closest("tbody.closed"); // a part whose images are folded away
   (closed ? closed.querySelector("button") : row.querySelector("a")).focus();
 });
-heat.addEventListener("input", applyHeat);
-document.getElementById("show-boxes").addEventListener("change", drawBoxes);
-document.getElementById("zoom-in").addEventListener("click", () => zoomBy(1.5));
-document.getElementById("zoom-out").addEventListener("click", () => zoomBy(1 / 1.5));
-document.getElementById("zoom-whole").addEventListener("click", showWhole);
-document.getElementById("zoom-native").addEventListener("click", showNative);
 document.getElementById("look-previous").addEventListener("click", () => step(-1));
 document.getElementById("look-next").addEventListener("click", () => step(1));
 document.getElementById("look-close").addEventListener("click", () => dialog.close());

@@ -2,6 +2,7 @@
 // with its boxes drawn in otherwise. Coordinates are px of the image.
 const stage = document.getElementById("stage");
 const boxes = document.getElementById("boxes");
+const heat = document.getElementById("heat");
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const BOX_MIN_PX = 18; // of the screen: a 5 px dot is 1 px wide in the whole picture
 const AROUND = 4; // a region takes at most one part in so many of the stage's width and height
@@ -132,7 +133,7 @@ function zoomBy(factor) {
 }
 
 function applyHeat() {
-  const percent = Number(document.getElementById("heat").value);
+  const percent = Number(heat.value);
   document.getElementById("heat-says").textContent = `${percent} %`;
   heatLayer?.setOpacity(percent / 100);
 }
@@ -194,3 +195,15 @@ function regionAt(point) {
     .filter((b) => point.x >= b.left && point.x <= b.left + b.wide && point.y >= b.top && point.y <= b.top + b.high);
   return hit.sort((a, b) => a.wide * a.high - b.wide * b.high)[0]?.region;
 }
+
+const PICTURE_KEYS = {
+  "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5), 0: showWhole, 1: showNative,
+  h: () => { heat.value = heat.value === "0" ? (heat.dataset.before ?? "60") : ((heat.dataset.before = heat.value), "0"); applyHeat(); },
+  b: () => document.getElementById("show-boxes").click(),
+};
+heat.addEventListener("input", applyHeat);
+document.getElementById("show-boxes").addEventListener("change", drawBoxes);
+document.getElementById("zoom-in").addEventListener("click", () => zoomBy(1.5));
+document.getElementById("zoom-out").addEventListener("click", () => zoomBy(1 / 1.5));
+document.getElementById("zoom-whole").addEventListener("click", showWhole);
+document.getElementById("zoom-native").addEventListener("click", showNative);

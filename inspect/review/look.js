@@ -1,6 +1,5 @@
 // One image: its picture, its regions and their marks.
 const regionList = document.getElementById("regions");
-const heat = document.getElementById("heat");
 let detail = null; // the service's answer about the image looked at
 let shownPicture = null; // what the stage shows: see picture.js
 let chosen = null; // key of the region or drawn mark chosen

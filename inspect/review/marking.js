@@ -165,9 +165,7 @@ const KEYS = {
   c: () => lookedAtWhole(true), o: () => lookedAtWhole(false), m: () => openMissed(),
   n: () => step(1), ArrowRight: () => step(1), ArrowDown: () => step(1),
   p: () => step(-1), ArrowLeft: () => step(-1), ArrowUp: () => step(-1),
-  "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5), 0: showWhole, 1: showNative,
-  h: () => { heat.value = heat.value === "0" ? (heat.dataset.before ?? "60") : ((heat.dataset.before = heat.value), "0"); applyHeat(); },
-  b: () => document.getElementById("show-boxes").click(),
+  ...PICTURE_KEYS,
 };
 const REPEATED = ["n", "p", "+", "=", "-", "ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"]; // while they are held
 
@@ -201,12 +199,6 @@ missed.addEventListener("submit", (event) => {
   event.preventDefault();
   inTurn(markMissed);
 });
-heat.addEventListener("input", applyHeat);
-document.getElementById("show-boxes").addEventListener("change", drawBoxes);
-document.getElementById("zoom-in").addEventListener("click", () => zoomBy(1.5));
-document.getElementById("zoom-out").addEventListener("click", () => zoomBy(1 / 1.5));
-document.getElementById("zoom-whole").addEventListener("click", showWhole);
-document.getElementById("zoom-native").addEventListener("click", showNative);
 for (const [field, name] of [[reviewer, "flawmap reviewer"], [keysOn, "flawmap keys"]]) {
   const what = field === keysOn ? "checked" : "value";
   const kept = localStorage.getItem(name);

@@ -91,11 +91,8 @@ def service(
             "database": partial(database_fault, marks),
         }
         history = History(runs_dir)
-        further = [
-            inspect_routes(intake),
-            metrics_route(figures),
-            review_router(history, marks, model, settings.device),
-        ]
+        review = review_router(history, marks, model, settings.device)
+        further = [inspect_routes(intake), metrics_route(figures), review]
         yield create_app(history, keys, checks, further), worker.stop
 
 

@@ -1,6 +1,7 @@
 """GET /api/runs and what lies below: the history, and what is being written at this moment."""
 
 import math
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -21,7 +22,7 @@ from flawmap.inspect.service.run_answers import (
     image_detail,
     run_answer,
 )
-from flawmap.inspect.service.run_files import run_file
+from flawmap.inspect.service.run_files import RunFile, run_file
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.image_listing import natural_order
 
@@ -64,13 +65,7 @@ def run_routes(history: History) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=MOST_IMAGES)] = 100,
     ) -> ImagesAnswer:
         found = _run(history, run)
-        sought = search.casefold()
-        passed = [
-            image
-            for image in found.images()
-            if (not verdict or image.verdict in verdict) and sought in plain(image.image).casefold()
-        ]
-        passed.sort(key=lambda image: _key(sort, image), reverse=reverse)
+        passed = sorted(_passing(found, verdict, search), key=lambda image: _key(sort, image), reverse=reverse)
         shown = passed[offset : offset + limit]
         return ImagesAnswer(total=len(passed), images=[image_answer(found, image) for image in shown])
 
@@ -101,10 +96,7 @@ def run_routes(history: History) -> APIRouter:
         found = run_file(_run(history, run).folder, path)
         if found is None:
             raise HTTPException(404, f"run `{run}` has no file `{path[:200]}`")
-        answer = FileResponse(found.path, headers=ASK_AGAIN, media_type=found.media_type, stat_result=found.status)
-        if if_none_match == answer.headers["etag"]:
-            return Response(status_code=304, headers=ASK_AGAIN | {"ETag": if_none_match})
-        return answer
+        return _file_answer(found, if_none_match)
 
     return router
 
@@ -124,6 +116,21 @@ def _record(run: RunOnDisk, id: str) -> ImageRecord:
     if record is None:
         raise HTTPException(404, f"run `{run.id}` has no image `{id[:200]}`")
     return record
+
+
+def _file_answer(file: RunFile, if_none_match: str) -> Response:
+    answer = FileResponse(file.path, headers=ASK_AGAIN, media_type=file.media_type, stat_result=file.status)
+    if if_none_match == answer.headers["etag"]:
+        return Response(status_code=304, headers=ASK_AGAIN | {"ETag": if_none_match})
+    return answer
+
+
+def _passing(run: RunOnDisk, verdicts: Sequence[AnyVerdict] | None, search: str) -> Iterator[Summary]:
+    """The images of one of `verdicts`, of any where there are none, whose names hold `search`."""
+    sought = search.casefold()
+    for image in run.images():
+        if (not verdicts or image.verdict in verdicts) and sought in plain(image.image).casefold():
+            yield image
 
 
 def _key(sort: Sort, image: Summary) -> tuple[object, ...]:
