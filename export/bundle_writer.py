@@ -25,7 +25,7 @@ from flawmap.export.bundle_seal import seal
 from flawmap.export.classical_bundle import write_classical_bundle
 from flawmap.export.inference_form import InferenceForm, edge_reach, keeps_its_score
 from flawmap.export.model_card import CARD, model_card
-from flawmap.export.new_bundle import Written, image_sizes, new_bundle
+from flawmap.export.new_bundle import UNNAMED, Written, image_sizes, new_bundle
 from flawmap.export.onnx_graph import write_onnx
 from flawmap.export.parity import Parity, check_parity
 from flawmap.export.tile_size import choose_tile_size
@@ -77,7 +77,7 @@ def tile_info(checkpoint: Checkpoint) -> TileInfo:
 def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int | None) -> Parity:
     model, config = checkpoint.model, checkpoint.config
     info = BundleInfo(
-        product=config.product,
+        product=config.product or UNNAMED,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         flawmap_version=version("flawmap"),
         network=NetworkInfo(

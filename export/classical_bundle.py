@@ -19,7 +19,7 @@ from flawmap.export.bundle import (
 )
 from flawmap.export.bundle_seal import seal
 from flawmap.export.model_card import CARD, model_card
-from flawmap.export.new_bundle import Written, image_sizes, new_bundle
+from flawmap.export.new_bundle import UNNAMED, Written, image_sizes, new_bundle
 from flawmap.export.tile_size import choose_tile_size
 from flawmap.tiling.classical.model_file import write_model
 from flawmap.tiling.whole_file import write_text
@@ -41,7 +41,7 @@ def _fill(folder: Path, checkpoint: ClassicalCheckpoint) -> None:
     stride, overlap, border = stride_of(config), checked_overlap(config), config.tile.border
     sizes = image_sizes(checkpoint.split, config.image)
     info = BundleInfo(
-        product=config.product,
+        product=config.product or UNNAMED,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         flawmap_version=version("flawmap"),
         network=NetworkInfo(kind=config.network.kind, stride=stride, receptive_field=receptive_field_of(config)),

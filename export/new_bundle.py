@@ -17,6 +17,7 @@ from flawmap.training.config import ImageSettings
 from flawmap.training.split import Split
 
 MEASURED_IMAGES = 16  # looked at for their size
+UNNAMED = "product"  # what a checkpoint is about that names none
 
 
 @dataclass(frozen=True)

@@ -208,6 +208,14 @@ def test_another_reviewer_may_say_the_same(browser: Any, runs_dir: Path) -> None
         assert [(one["mark"], one["reviewer"]) for one in history_at(address)] == [("defect", ""), ("defect", "Ann")]
 
 
+def test_the_report_of_the_run_is_a_click_away(browser: Any, runs_dir: Path) -> None:
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="Report").click()
+        opened.value.wait_for_selector("#list")
+        assert opened.value.title() == "monday: 3 NG of 4 images – flawmap"
+
+
 def test_seen_whole_twice_is_seen_whole(browser: Any, runs_dir: Path) -> None:
     with serving(runs_dir) as address, review_at(browser, address) as page:
         page.locator("#images bdi", has_text="good.png").click()

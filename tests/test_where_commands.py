@@ -33,6 +33,7 @@ def test_from_training_to_another_description(tmp_path: Path) -> None:
     flawmap("train", tmp_path / "good", "-o", bundle, "--part", part, "--device", "cpu", *settings)
     info = read_bundle(bundle).info
     assert info.calibration is not None and info.where is not None
+    assert info.product == "b"  # as the bundle is called: nothing else was said
     assert info.calibration.counted == info.counted != "" and set(info.calibration.zones) == {"face"}
     assert info.calibration.megapixels_per_image == pytest.approx((96 * 60 - 40 * 40) / 1e6)
     assert sorted(set(read_image(bundle / WHERE_MAP).ravel().tolist())) == [0, 1, 2]
@@ -45,7 +46,8 @@ def test_from_training_to_another_description(tmp_path: Path) -> None:
     # A checkpoint is exported with the description that goes with it.
     checkpoint = tmp_path / "b.bundle.work" / "model.ckpt"
     flawmap("export", checkpoint, "-o", tmp_path / "copy.bundle", "--part", part)
-    assert read_bundle(tmp_path / "copy.bundle").info.where == info.where
+    copy = read_bundle(tmp_path / "copy.bundle").info
+    assert copy.where == info.where and copy.product == "b"
 
     sealed = read_bundle(bundle).digest
     with pytest.raises(UsageError, match=r"gone\.json cannot be read: No such file"):

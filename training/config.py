@@ -102,7 +102,7 @@ class SplitSettings(_Section):
 class TrainConfig(_Section):
     """Everything that decides what a training gives, apart from the images."""
 
-    product: str = "product"
+    product: str | None = None  # `flawmap train` then names it after the bundle
     alignment: bool | Literal["auto"] = "auto"
     alignment_slack: int = Field(default=12, ge=0, le=64)
     image: ImageSettings = ImageSettings()

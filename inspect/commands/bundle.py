@@ -154,6 +154,8 @@ def train_bundle(
     from flawmap.training.fit import train
 
     config = load_config(config_file, overrides)
+    if config.product is None:
+        config = config.model_copy(update={"product": output.absolute().name.removesuffix(".bundle")})
     paths = pictures_of(files, config.image.pages)
     described = _read_part(part_file)
     where = EVERYWHERE if described is None else described[1]

@@ -6,6 +6,7 @@ const filterChoice = document.getElementById("filter");
 const says = document.getElementById("says");
 let run = null; // id of the run
 let version = ""; // of what is shown: the server's ETag
+let reports = new Map(); // address of a run's page by its id, null where it has none yet
 let images = []; // of the run, in natural order
 let at = null; // id of the image looked at
 
@@ -129,16 +130,25 @@ async function chooseRun(id) {
   [version, images, at] = ["", [], null];
   runChoice.value = id;
   history.replaceState(null, "", `/review/${encodeURIComponent(id)}`);
+  linkReport();
   document.getElementById("used").textContent = "";
   document.getElementById("coco").href = `${reviewOf(id)}/coco`;
   clearLook();
   await refresh();
 }
 
+function linkReport() {
+  const link = document.getElementById("report");
+  link.hidden = !reports.get(run);
+  if (!link.hidden) link.href = reports.get(run);
+}
+
 async function listRuns() {
   const { body } = await ask("/api/runs");
   const known = [...runChoice.options].map((option) => option.value);
   const found = body.map((one) => one.id);
+  reports = new Map(body.map((one) => [one.id, one.report]));
+  linkReport();
   if (JSON.stringify(known) !== JSON.stringify(found)) {
     runChoice.replaceChildren(...found.map((id) => element("option", { value: id }, id)));
     if (run) runChoice.value = run;
