@@ -214,6 +214,20 @@ def test_the_report_of_the_run_is_a_click_away(browser: Any, runs_dir: Path) -> 
             page.get_by_role("link", name="Report").click()
         opened.value.wait_for_selector("#list")
         assert opened.value.title() == "monday: 3 NG of 4 images – flawmap"
+        page.goto(f"{address}/review/nope")  # a link to a run that was removed, or a slip of the pen
+        page.get_by_text("There is no run nope here.").wait_for()
+        assert page.locator("#run").input_value() == "monday"
+
+
+def test_where_there_is_no_run_it_says_how_one_is_made(browser: Any, inspected: Path, tmp_path: Path) -> None:
+    shutil.copytree(inspected / "toy", tmp_path / "toy")
+    (tmp_path / "runs").mkdir()
+    with serving(tmp_path / "runs") as address, page_of(browser, f"{address}/review", base=address) as page:
+        page.get_by_text("flawmap inspect IMAGES -m BUNDLE -o RUNS_DIR/NAME").wait_for()
+        assert page.title() == "Review – flawmap" and page.locator("#report").is_hidden()
+        shutil.copytree(inspected / "runs" / "monday", tmp_path / "runs" / "monday")
+        page.locator("#report").wait_for(timeout=15_000)  # it appears by itself
+        page.locator("#images bdi", has_text="a10.png").wait_for()
 
 
 def test_seen_whole_twice_is_seen_whole(browser: Any, runs_dir: Path) -> None:

@@ -292,6 +292,8 @@ def test_commands_say_what_is_missing(folder: Path) -> None:
     said = flawmap("review", "figures", folder / "runs")
     assert said.returncode == 2 and "nobody has reviewed these runs yet (`flawmap serve`)" in said.stderr
     assert not (folder / "runs" / "review.sqlite").exists()
+    said = flawmap("review", "figures", folder / "rums")
+    assert said.returncode == 2 and f"`RUNS_DIR` (={folder / 'rums'}) does not exist: give the folder" in said.stderr
     open_marks(folder / "runs").close()
     said = flawmap("review", "figures", folder / "runs")
     assert said.returncode == 2 and "holds no run that bears a mark" in said.stderr

@@ -41,6 +41,8 @@ def one_reviewed_run(run_dir: Path, database: str | None) -> ReviewedRun:
 
 
 def _marks_of(runs_dir: Path, database: str | None) -> MarkStore:
+    if not runs_dir.is_dir():
+        raise UsageError(f"`RUNS_DIR` (={runs_dir}) does not exist: give the folder that `flawmap serve` serves")
     if database is None and not (runs_dir / DATABASE).is_file():  # opening it would make it
         raise UsageError(f"{runs_dir / DATABASE} is missing: nobody has reviewed these runs yet (`flawmap serve`)")
     return open_marks(runs_dir, database)

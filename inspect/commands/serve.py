@@ -29,7 +29,7 @@ def serve(
     keep_uploads: Annotated[bool, typer.Option(help="Keep images that were sent, beside their results.")] = True,
     zoom: Annotated[bool, typer.Option(help="Write pictures at full size, for review and report.")] = True,
     database: Annotated[
-        str | None, typer.Option(help="Where marks are kept: SQLite in RUNS_DIR, or postgresql+psycopg://...")
+        str | None, typer.Option(help="Where marks are kept: review.sqlite in RUNS_DIR, or postgresql://...")
     ] = None,
 ) -> None:
     """Shows runs and inspects images over HTTP. Here and now or for the plant, with a REST API."""

@@ -156,12 +156,19 @@ async function listRuns() {
   return found;
 }
 
+function sayNoRun() {
+  document.getElementById("progress").textContent = "There is no run here yet.";
+  document.getElementById("stage-says").textContent =
+    "flawmap inspect IMAGES -m BUNDLE -o RUNS_DIR/NAME makes a run, and so does an image that is sent to the service. It appears here by itself.";
+}
+
 async function start() {
   const wanted = decodeURIComponent(location.pathname.split("/")[2] ?? "");
   const found = await listRuns();
   const first = found.includes(wanted) ? wanted : found[0];
   if (first) await chooseRun(first);
-  else document.getElementById("progress").textContent = "There is no run here yet.";
+  else sayNoRun();
+  if (wanted && wanted !== first) tell(`There is no run ${wanted} here.`);
 }
 
 async function poll() {

@@ -1,5 +1,6 @@
 """GET /api: the routes on one plain page, drawn from the OpenAPI document. It loads nothing from anywhere."""
 
+import re
 from html import escape
 from typing import Any
 
@@ -9,7 +10,7 @@ from starlette.responses import HTMLResponse
 POLICY = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 HEAD = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>flawmap: REST API</title>
+<title>REST API – flawmap</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
 code,th{font-family:ui-monospace,monospace;text-align:left;font-weight:400}h2{margin:2rem 0 .3rem;font-size:1.1rem}
 h2 code{background:#e8eef5;padding:.1rem .4rem}table{border-collapse:collapse}td,th{padding:.1rem 1rem .1rem 0;
@@ -34,9 +35,9 @@ def _page(document: dict[str, Any]) -> str:
     ]
     version = escape(document["info"]["version"])
     return (
-        f"{HEAD}<h1>flawmap {version}: REST API</h1>\n<p>{escape(document['info']['description'])} The whole of it, "
+        f"{HEAD}<h1>flawmap {version}: REST API</h1>\n<p>{_prose(document['info']['description'])} The whole of it, "
         f'with every field, for programs: <a href="/openapi.json">openapi.json</a> (OpenAPI {document["openapi"]}).'
-        f"</p>\n{''.join(routes)}</html>\n"
+        f' For people there is the <a href="/review">review page</a>.</p>\n{"".join(routes)}</html>\n'
     )
 
 
@@ -58,6 +59,11 @@ def _route(method: str, path: str, route: dict[str, Any]) -> str:
         f"<h2><code>{method.upper()} {escape(path)}</code></h2>\n<p>{escape(route.get('summary', ''))}</p>\n"
         f"<table>\n{cells}</table>\n"
     )
+
+
+def _prose(text: str) -> str:
+    """Text whose code stands between backticks, as OpenAPI has it."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
 
 
 def _kind(schema: dict[str, Any]) -> str:

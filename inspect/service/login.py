@@ -11,16 +11,17 @@ from flawmap.inspect.service.access import COOKIE, LOGGED_IN, Keys
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>flawmap</title>
+<title>Log in – flawmap</title>
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:24rem;margin:15vh auto;padding:0 1rem;color:#1b1f24}}
 label,input,button{{display:block;width:100%;font:inherit;box-sizing:border-box}}
 input,button{{padding:.5rem;margin:.5rem 0}}
-p{{color:#a40e26}}</style>
+p{{color:#565e69;font-size:14px}}[role=alert]{{color:#a40e26;font-size:inherit}}</style>
 <h1>flawmap</h1>
 <form method="post" action="/login?next={next}">
 <label for="token">Token of this service</label>
 <input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
 <button>Log in</button>
+<p>Who started the service has it: in its <code>--token-file</code>, or in <code>FLAWMAP_TOKEN</code>.</p>
 </form>
 <p role="alert">{said}</p>
 </html>
