@@ -6,11 +6,10 @@ Takes about half an hour on a quiet machine; with `--quick` minutes, and figures
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from benchmarks import kernels, pipeline
-from flawmap.tiling.whole_file import write_text
+from benchmarks.measure import write_results
 
 
 def main() -> None:
@@ -29,10 +28,8 @@ def main() -> None:
     print(pipeline_text, flush=True)
     kernels_text, kernels_record, _ = kernels.run(quick=arguments.quick)
     print(kernels_text)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.out / "report.md", f"{pipeline_text}\n{kernels_text}")
     record = {"pipeline": pipeline_record, "kernels": kernels_record}
-    write_text(arguments.out / "report.json", json.dumps(record, indent=1) + "\n")
+    write_results(arguments.out, "report", f"{pipeline_text}\n{kernels_text}", record)
     print(arguments.out / "report.md")
 
 

@@ -11,7 +11,6 @@ Prints one markdown table and writes gpu.md and gpu.json. What cannot run is a r
 """
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -21,11 +20,10 @@ from typing import Any
 
 from benchmarks.gpu_folder import WAYS, Way, folder_rows, same_as_on_cpu, with_tf32, write_images
 from benchmarks.gpu_session import Bench, Setting, check_half, session_alone, stages, with_copies
-from benchmarks.measure import circumstances
+from benchmarks.measure import circumstances, write_results
 from flawmap.export.bundle import MODEL
 from flawmap.export.bundle_seal import seal
 from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
-from flawmap.tiling.whole_file import write_text
 
 PACKAGES = ["numpy", "numba", "opencv-python-headless", "tifffile", "onnx", "onnxruntime", "onnxruntime-gpu", "torch"]
 CALIBRATED_ON = 2  # images; what they cost does not depend on it
@@ -130,10 +128,8 @@ def main() -> None:
         finally:  # what was measured is not lost
             text = report(bench, facts)
             print(text)
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            write_text(arguments.out / "gpu.md", text)
             record = {"device": arguments.device, "card": card(), **facts, "rows": [asdict(row) for row in bench.rows]}
-            write_text(arguments.out / "gpu.json", json.dumps(record, indent=1) + "\n")
+            write_results(arguments.out, "gpu", text, record)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ and is not measured. `make bench` runs this with `benchmarks.pipeline` and write
 
 import argparse
 import gc
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,12 +17,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import Contenders, imported, missing, with_peers
-from benchmarks.measure import Goal, Timing, circumstances, goals_markdown, interleaved, markdown, memory_beyond
+from benchmarks.measure import (
+    Goal,
+    Timing,
+    circumstances,
+    goals_markdown,
+    interleaved,
+    markdown,
+    memory_beyond,
+    write_results,
+)
 from benchmarks.regions import as_table, time_hysteresis, time_regions, with_blobs
 from benchmarks.tiles import BATCH, time_cut, time_merge, time_residual
 from benchmarks.whole_way import Ways
 from flawmap.tiling.grid import TileGrid
-from flawmap.tiling.whole_file import write_text
 
 PACKAGES = [
     "flawmap", "numpy", "numba", "opencv-python-headless", "scikit-image", "scipy", "torch",
@@ -167,9 +174,7 @@ def main() -> None:
     text, record, _ = run(quick=arguments.quick)
     print(text)
     if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.out / "kernels.md", text)
-        write_text(arguments.out / "kernels.json", json.dumps(record, indent=1) + "\n")
+        write_results(arguments.out, "kernels", text, record)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import ctypes
 import datetime
 import gc
+import json
 import os
 import platform
 import statistics
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from flawmap.tiling.whole_file import write_text
 
 SECONDS_A_CONTENDER = 20.0  # a slow one gets fewer rounds, three at least
 FEWEST_ROUNDS = 3
@@ -151,3 +154,10 @@ def goals_markdown(goals: list[Goal]) -> str:
         sign = ">=" if goal.at_least else "<="
         lines.append(f"| {goal.text} | {sign} {goal.limit:g} | {goal.figure:.3g} | {'met' if goal.met else 'missed'} |")
     return "\n".join(lines) + "\n"
+
+
+def write_results(out: Path, name: str, text: str, record: Mapping[str, Any]) -> None:
+    """NAME.md and NAME.json in the folder `out`."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / f"{name}.md", text)
+    write_text(out / f"{name}.json", json.dumps(record, indent=1) + "\n")

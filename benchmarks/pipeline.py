@@ -9,7 +9,6 @@ trained one costs.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import Goal, Timing, circumstances, goals_markdown, interleaved, markdown
+from benchmarks.measure import Goal, Timing, circumstances, goals_markdown, interleaved, markdown, write_results
 from flawmap.export.bundle import read_bundle
 from flawmap.inspect.calibration.calibrate_bundle import calibrate_bundle
 from flawmap.inspect.folder import inspect_folder
@@ -30,7 +29,6 @@ from flawmap.inspect.run.record_files import read_record
 from flawmap.inspect.scoring.scorers import open_scorer
 from flawmap.sample_data.dataset import Product
 from flawmap.tiling.images import read_image, write_image
-from flawmap.tiling.whole_file import write_text
 
 FLAWMAP = Path(sys.executable).with_name("flawmap")
 PACKAGES = ["flawmap", "numpy", "numba", "onnxruntime", "opencv-python-headless", "imagecodecs"]
@@ -171,9 +169,7 @@ def main() -> None:
     text, record, _ = run(quick=arguments.quick, bundle=arguments.bundle, device=arguments.device)
     print(text)
     if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.out / "pipeline.md", text)
-        write_text(arguments.out / "pipeline.json", json.dumps(record, indent=1) + "\n")
+        write_results(arguments.out, "pipeline", text, record)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ that all threads together took: it hardly moves when others use the machine, whi
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -21,13 +20,12 @@ import onnxruntime
 import openvino
 
 from benchmarks.gpu import write_images
-from benchmarks.measure import circumstances
+from benchmarks.measure import circumstances, write_results
 from benchmarks.untrained import write_untrained_model
 from flawmap.export.faster_model import write_faster_model
 from flawmap.inspect.scoring.openvino_session import OpenVinoSession
 from flawmap.inspect.scoring.runtime import physical_cores
 from flawmap.tiling.images import read_image
-from flawmap.tiling.whole_file import write_text
 
 EDGE = 48  # px: what padding reaches is not compared
 PACKAGES = ["flawmap", "numpy", "onnx", "onnxruntime", "openvino"]
@@ -130,10 +128,8 @@ def main() -> None:
     text = report(rows, facts, settings)
     print(text)
     if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.out / "precision.md", text)
         record = {"settings": settings, **facts, "rows": [asdict(row) for row in rows]}
-        write_text(arguments.out / "precision.json", json.dumps(record, indent=1) + "\n")
+        write_results(arguments.out, "precision", text, record)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,13 @@ from typing import Any
 
 import pytest
 
+from flawmap.inspect.report import viewer_files
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine: apt-get install chromium")
+needs_viewer = pytest.mark.skipif(
+    not (viewer_files.SOURCE / viewer_files.SCRIPT).is_file(), reason="OpenSeadragon is not here: make viewer"
+)
 # Without the networking flags it talks to its maker while it starts.
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

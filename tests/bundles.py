@@ -32,6 +32,7 @@ from flawmap.export.part_record import Part
 from flawmap.inspect.defects import DefectScan
 from flawmap.inspect.rules.judge import Judge
 from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.images import write_image
 
 RECEPTIVE_FIELD = 5
 NOTHING_SAID = Part()
@@ -61,6 +62,13 @@ def good_image(
         level[y : y + 2, x : x + 2] += 10.5 * STD[dtype]
     top = 1.0 if dtype == "float32" else float(np.iinfo(dtype).max)
     return np.clip(level, 0, top).astype(dtype)
+
+
+def write_parts(folder: Path, *, height: int = 120, width: int = 160) -> None:
+    """Three images into `folder`: part0.png is good, part1.png has a dot, part2.png two."""
+    folder.mkdir(exist_ok=True)
+    for number in range(3):
+        write_image(folder / f"part{number}.png", good_image(height, width, seed=number, defects=number))
 
 
 def find_defects(heatmap: NDArray, thresholds: Thresholds) -> tuple[NDArray, NDArray]:

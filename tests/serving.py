@@ -18,7 +18,7 @@ from flawmap.inspect.serve.runs import ServeSettings
 from flawmap.inspect.serve.service import service
 from flawmap.inspect.service.access import Keys
 from tests.asgi_client import TestClient, client_of
-from tests.test_cli import FLAWMAP
+from tests.command_line import FLAWMAP
 
 
 @dataclass

@@ -167,3 +167,10 @@ def test_every_package_folder_is_listed() -> None:
     assert {"flawmap." + ".".join(folder.parts) for folder in on_disk} == set(setuptools["packages"])
     for package, folder in setuptools["package-dir"].items():
         assert package == "flawmap." + folder.replace("/", ".")
+
+
+def test_no_test_imports_another() -> None:
+    """What two of them need lies in a file of its own."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        for name, _ in imports(path.relative_to(ROOT)):
+            assert not name.startswith("tests.test_"), f"{path}: {name}"

@@ -23,7 +23,8 @@ from flawmap.tiling.images import describe, read_image, read_picture
 from flawmap.tiling.reading import Bayer, Reading
 from tests import tiff_by_hand
 from tests.image_files import COLOUR, DEEP, GREY, Array, in_a_shared_folder, saved
-from tests.tiff_by_hand import BYTE, CFA, DEFLATE, LZMA, LZW, RGB, SHORT, ZSTD, Page
+from tests.raw_pages import PATTERNS, mosaic, raw_page
+from tests.tiff_by_hand import CFA, DEFLATE, LZMA, LZW, RGB, SHORT, ZSTD, Page
 
 TEN, TWELVE = DEEP >> 6, DEEP >> 4  # as 10- and 12-bit cameras fill 16 bits
 ALPHA = 255 - GREY
@@ -170,22 +171,6 @@ def test_white_as_the_smallest_of_12_bits(tmp_path: Path, tags: dict[int, Any]) 
 
 
 # Raw pictures
-
-PATTERNS: dict[Bayer, bytes] = {"rggb": b"\0\1\1\2", "bggr": b"\2\1\1\0", "grbg": b"\1\0\2\1", "gbrg": b"\1\2\0\1"}
-
-
-def mosaic(image: Array, pattern: Bayer) -> Array:
-    """What a sensor behind the filter sees of an RGB image."""
-    raw = np.empty(image.shape[:2], image.dtype)
-    for place, colour in enumerate(pattern):
-        y, x = divmod(place, 2)
-        raw[y::2, x::2] = image[y::2, x::2, "rgb".index(colour)]
-    return raw
-
-
-def raw_page(raw: Array, pattern: bytes | None, repeat: tuple[int, int] = (2, 2), **options: Any) -> Page:
-    tags: dict[int, tuple[int, Any]] = {} if pattern is None else {33421: (SHORT, list(repeat)), 33422: (BYTE, pattern)}
-    return Page(raw, photometric=CFA, tags=tags, **options)
 
 
 def smooth(height: int, width: int, dtype: str) -> Array:

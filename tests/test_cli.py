@@ -13,16 +13,8 @@ import pytest
 
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
+from tests.command_line import FLAWMAP, run
 from tests.products import write_good
-
-FLAWMAP = Path(sys.executable).with_name("flawmap")
-
-
-def run(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """`flawmap ARGUMENTS`; no test may end in a traceback."""
-    done = subprocess.run([str(FLAWMAP), *map(str, arguments)], capture_output=True, text=True, cwd=cwd, timeout=300)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 def images_of(run_dir: Path) -> list[dict[str, str]]:

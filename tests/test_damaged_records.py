@@ -19,7 +19,7 @@ from flawmap.inspect.run.recorded_run import read_recorded_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
-from tests.test_cli import run as flawmap
+from tests.command_line import run as flawmap
 
 SHAPE = (64, 80)
 AGAIN = "records left out: 1; the command that made the run, given again, inspects their images again"

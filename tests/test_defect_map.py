@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flawmap.inspect.report.defect_map import CELLS_ALONG, MARKS_MAX, defect_maps
-from tests.test_report import image_record, region
+from tests.written_runs import image_record, region
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 630), st.integers(0, 470)), max_size=5), min_size=1, max_size=8))

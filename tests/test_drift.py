@@ -32,11 +32,11 @@ from flawmap.inspect.line.drift import (
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import calibration, good_image, make_bundle
+from tests.command_line import run, wait_until
 from tests.look_maps import box, write_labelme, write_part
-from tests.test_cli import run
-from tests.test_watch import Watcher, drop, nothing_is_left_running, results, wait_until
+from tests.watching import Watcher, drop, results
 
-__all__ = ["nothing_is_left_running"]  # a fixture
+pytestmark = pytest.mark.usefixtures("nothing_is_left_running")
 
 LAST = 20
 

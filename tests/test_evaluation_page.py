@@ -32,7 +32,7 @@ from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import calibration, good_image, make_bundle
-from tests.test_report import anchors_of
+from tests.html_page import anchors_of
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'quoted' \\ {{ 7*7 }}#%41é"
 SHAPE = (160, 200)

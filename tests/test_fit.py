@@ -1,16 +1,9 @@
-"""A whole training, small: what it leaves behind, that it learns, and that a killed one goes on where it stood."""
+"""A whole training, small: what it leaves behind, that it learns, and what it refuses."""
 
-import csv
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -26,60 +19,12 @@ from flawmap.training.config import TrainConfig
 from flawmap.training.fit import choose_accelerator, train
 from flawmap.training.good_images import Normalisation
 from flawmap.training.learner import MINING_AT, Learner
-from flawmap.training.schedule import FINAL_RATE, WARM_UP, Schedule
 from flawmap.training.scoring import RawTile
 from flawmap.training.tile_batches import TileDrawer
 from tests.products import draw_good, good_images, silent, tiny_config, trained, untrained_model, write_good
+from tests.trainings import Told, assert_alike, curve, run
 
-# Mined places depend on the clock, so that where two runs must end alike none are shown.
-SAME = {"damage": {"hard_share": 0.0}}
-BROKEN = {"steps": 24, "checkpoint_every": 8}
-
-
-class Told:
-    """A `Report` that remembers, and does something at one step."""
-
-    def __init__(self, at: int = 10**9, act: Any = None) -> None:
-        self.at, self.act, self.lines = at, act, list[tuple[float, str]]()
-
-    def __call__(self, progress: float, text: str) -> None:
-        self.lines.append((progress, text))
-        if text.startswith(f"step {self.at},"):
-            self.act()
-
-    def steps(self) -> list[int]:
-        return [int(text.split()[1].rstrip(",")) for _, text in self.lines if text.startswith("step ")]
-
-
-def run(
-    tmp_path: Path, report: Any = silent, work: str = "work", paths: list[Path] | None = None, **sections: Any
-) -> Path:
-    paths = paths or write_good(tmp_path / "good", 5)
-    return train(paths, tiny_config(**sections), tmp_path / work, device="cpu", report=report)
-
-
-def curve(checkpoint: Path) -> list[dict[str, str]]:
-    with (checkpoint.parent / "training.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    return checkpoints.load(checkpoint).model.state_dict()
-
-
-def assert_alike(a: Path, b: Path) -> None:
-    ours, theirs = weights(a), weights(b)
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-5, atol=1e-6, msg=name)
-
-
-@pytest.fixture(autouse=True)
-def opencv_threads() -> Any:
-    """A training turns OpenCV's thread pool off for its process; other tests are not trainings."""
-    before = cv2.getNumThreads()
-    yield
-    cv2.setNumThreads(before)
+pytestmark = pytest.mark.usefixtures("opencv_threads")
 
 
 def test_a_training_leaves_checkpoint_curve_and_picture() -> None:
@@ -157,153 +102,6 @@ def test_half_precision_is_for_the_network_only(kind: str, loss: str) -> None:
         rough = learner.losses(batch)["loss"].detach()
     assert rough.dtype == torch.float32
     assert float(rough) == pytest.approx(float(exact), rel=0.05)
-
-
-TRAIN_IN_A_PROCESS = """
-import sys, warnings
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from tests.products import tiny_config
-from flawmap.training.fit import train
-if __name__ == "__main__":
-    def report(progress, text):
-        print(text, flush=True)
-    paths = sorted(Path({good!r}).glob("*.tif"))
-    train(paths, tiny_config(**{sections!r}), Path({work!r}), device="cpu", report=report)
-"""
-
-
-def test_a_killed_training_goes_on_and_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
-    """SIGKILL to a real process, in the middle of a step."""
-    sections = {**SAME, "learning": {"steps": 45, "checkpoint_every": 10, "validate_every": 25}}
-    paths = write_good(tmp_path / "good", 5)
-    undisturbed = run(tmp_path, work="undisturbed", paths=paths, **sections)
-    code = TRAIN_IN_A_PROCESS.format(
-        root=str(Path(__file__).parent.parent),
-        good=str(tmp_path / "good"),
-        work=str(tmp_path / "killed"),
-        sections=sections,
-    )
-    child = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stdout=subprocess.PIPE, text=True)
-    with child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            if line.startswith("step 20,"):
-                break
-        resume = tmp_path / "killed" / "resume.ckpt"
-        deadline = time.monotonic() + 60
-        while not resume.is_file() and time.monotonic() < deadline:
-            time.sleep(0.01)
-        child.send_signal(signal.SIGKILL)
-    assert child.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "model.ckpt").exists()
-    told = Told()
-    resumed = run(tmp_path, told, work="killed", paths=paths, **sections)
-    assert 0 not in told.steps()  # it did go on
-    assert_alike(undisturbed, resumed)
-    assert checkpoints.load(resumed).provenance["training_steps"] == 45
-    keep = ("step", "learning_rate", "damaged", "clean", "head", "loss")
-    for a, b in zip(curve(undisturbed), curve(resumed), strict=True):
-        assert [float(a[k]) for k in keep] == pytest.approx([float(b[k]) for k in keep], rel=1e-3)
-    assert not (tmp_path / "killed" / "resume.ckpt").exists()
-
-
-class KilledError(Exception):
-    pass
-
-
-def kill() -> None:
-    raise KilledError
-
-
-@pytest.fixture(scope="module")
-def broken_off(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
-    """Settings, images and resume file of a training that died at step 20 of 24."""
-    folder = tmp_path_factory.mktemp("broken")
-    paths = write_good(folder / "good", 5)
-    with pytest.raises(KilledError):
-        run(folder, Told(20, kill), paths=paths, learning=BROKEN)
-    return folder / "work" / "resume.ckpt", paths
-
-
-def resumed_steps(tmp_path: Path, broken: tuple[Path, list[Path]], **sections: Any) -> list[int]:
-    """The steps that are told when a training is started beside that resume file."""
-    (tmp_path / "work").mkdir()
-    shutil.copyfile(broken[0], tmp_path / "work" / "resume.ckpt")
-    told = Told()
-    run(tmp_path, told, paths=broken[1], **sections)
-    return told.steps()
-
-
-def test_a_training_killed_after_its_last_step_does_not_learn_on(tmp_path: Path) -> None:
-    paths = write_good(tmp_path / "good", 5)
-    sections = {**SAME, "learning": {"steps": 12}}
-
-    class DiesMeasuring(Told):
-        def __call__(self, progress: float, text: str) -> None:
-            if text.startswith("measuring"):
-                raise KilledError
-
-    undisturbed = run(tmp_path, work="a", paths=paths, **sections)
-    with pytest.raises(KilledError):
-        run(tmp_path, DiesMeasuring(), work="b", paths=paths, **sections)
-    told = Told()
-    resumed = run(tmp_path, told, work="b", paths=paths, **sections)
-    assert told.steps() == []
-    assert checkpoints.load(resumed).provenance["training_steps"] == 12
-    assert_alike(undisturbed, resumed)
-
-
-@pytest.mark.parametrize(
-    ("changed", "goes_on"),
-    [
-        ({}, True),
-        ({"learning": {"steps": 30, "minutes": 5}}, True),  # more of the same may follow
-        ({"learning": {"seed": 1}}, False),
-        ({"damage": {"most_per_tile": 2}}, False),
-    ],
-)
-def test_only_the_same_training_is_resumed(
-    tmp_path: Path, broken_off: tuple[Path, list[Path]], changed: dict[str, Any], goes_on: bool
-) -> None:
-    learning = BROKEN | {"steps": 21} | changed.get("learning", {})
-    steps = resumed_steps(tmp_path, broken_off, **(changed | {"learning": learning}))
-    assert (0 not in steps) == goes_on
-
-
-def test_other_images_are_another_training(tmp_path: Path, broken_off: tuple[Path, list[Path]]) -> None:
-    resume, paths = broken_off
-    others = [Path(shutil.copy2(path, tmp_path)) for path in paths]
-    write_image(others[0], draw_good(96, 96, seed=77))
-    assert 0 in resumed_steps(tmp_path, (resume, others), learning=BROKEN | {"steps": 1})
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"rubbish", b"PK\x03\x04 half a file", b"0", b"\x80\x04.", b"\x80\x02]q\x00."]
-)
-def test_a_broken_resume_file_starts_anew(tmp_path: Path, content: bytes) -> None:
-    resume = tmp_path / "resume.ckpt"
-    resume.write_bytes(content)
-    assert checkpoints.resumable_step(resume, "same") is None
-    torch.save({"flawmap": {"step": 7, "identity": "same"}}, resume)
-    assert checkpoints.resumable_step(resume, "same") == 7
-    assert checkpoints.resumable_step(resume, "other") is None
-    resume.write_bytes(resume.read_bytes()[:-40])
-    assert checkpoints.resumable_step(resume, "same") is None
-
-
-def test_ctrl_c_is_a_keyboard_interrupt_and_what_is_done_stays_done(tmp_path: Path) -> None:
-    paths = write_good(tmp_path / "good", 5)
-    before = signal.getsignal(signal.SIGINT)
-    told = Told(20, lambda: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, told, paths=paths, learning={"steps": 200, "checkpoint_every": 10})
-    assert signal.getsignal(signal.SIGINT) is before
-    assert (tmp_path / "work" / "resume.ckpt").is_file()
-    assert not (tmp_path / "work" / "model.ckpt").exists()
-    again = Told()
-    run(tmp_path, again, paths=paths, learning={"steps": 24, "checkpoint_every": 10})
-    assert 0 not in again.steps()
 
 
 def test_minutes_end_a_training(tmp_path: Path) -> None:
@@ -433,30 +231,6 @@ def test_what_is_no_checkpoint(tmp_path: Path) -> None:
     torch.save([1], tmp_path / "list.ckpt")
     with pytest.raises(UsageError, match=r"must be a model\.ckpt"):
         checkpoints.load(tmp_path / "list.ckpt")
-
-
-def test_the_schedule_warms_up_and_comes_down() -> None:
-    schedule = Schedule(1000, None)
-    rates = []
-    for step in range(1001):
-        schedule.step = step
-        rates.append(schedule.rate())
-    top = int(np.argmax(rates))
-    assert top == pytest.approx(1000 * WARM_UP, abs=1)
-    assert rates[top] == pytest.approx(1)
-    assert all(np.diff(rates[: top + 1]) >= 0)
-    assert all(np.diff(rates[top:]) <= 0)
-    assert rates[0] > 0
-    assert rates[-1] == pytest.approx(FINAL_RATE)
-    middle = (1000 + top) // 2
-    assert rates[middle] == pytest.approx((1 + FINAL_RATE) / 2, abs=0.01)
-
-
-def test_the_schedule_follows_whatever_runs_out_first() -> None:
-    assert Schedule(100, 1.0, step=50).progress == pytest.approx(0.5, abs=0.01)
-    assert Schedule(10**6, 1.0, step=5, seconds_before=45.0).progress == pytest.approx(0.75, abs=0.01)
-    assert Schedule(100, 1.0, step=90, seconds_before=6.0).progress == pytest.approx(0.9, abs=0.01)
-    assert Schedule(100, None, step=300).progress == 1.0
 
 
 def test_default_settings_build() -> None:

@@ -1,12 +1,10 @@
-"""A folder of images from files to tables: what runs, what is refused, and how a run goes on."""
+"""A folder of images from files to tables: what runs, and what is refused."""
 
-import csv
 import ctypes
 import errno
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,18 +17,16 @@ import psutil
 import pytest
 import tifffile
 
-from flawmap.export.bundle import update_bundle
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.progress import ShowProgress, Step
-from flawmap.inspect.run.layout import LOCK
-from flawmap.inspect.run.lock import locked
-from flawmap.inspect.run.record_files import read_record, read_run_info, write_record
+from flawmap.inspect.progress import Step
+from flawmap.inspect.run.record_files import read_record, read_run_info
 from flawmap.inspect.run.records import RunInfo
 from flawmap.tiling.errors import InspectionStoppedError, UsageError
 from flawmap.tiling.images import write_image
-from tests.bundles import calibration, good_image, make_bundle
+from tests.bundles import calibration, good_image, make_bundle, write_parts
+from tests.interruptions import small_disk
+from tests.run_tables import rows, table, tables, tree
 
-Row = dict[str, str]
 IMAGE_COLUMNS = "image,verdict,severity,n_regions,width,height,milliseconds,error"
 REGION_COLUMNS = (
     "image,region,x_min,y_min,x_max,y_max,centroid_x,centroid_y,area_px,score_max,score_mean,severity,verdict,"
@@ -38,42 +34,11 @@ REGION_COLUMNS = (
 )
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy").folder
-
-
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
     """Three images in a folder: good, one dot, two dots."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for number in range(3):
-        write_image(folder / f"part{number}.png", good_image(120, 160, seed=number, defects=number))
-    return folder
-
-
-def table(path: Path) -> list[Row]:
-    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def rows(run_dir: Path) -> dict[str, Row]:
-    return {row["image"]: row for row in table(run_dir / "images.csv")}
-
-
-def tables(run_dir: Path) -> tuple[list[Row], list[Row]]:
-    """Both tables, without the one column that no two runs share."""
-    images = table(run_dir / "images.csv")
-    for row in images:
-        del row["milliseconds"]
-    return images, table(run_dir / "regions.csv")
-
-
-def tree(folder: Path) -> dict[str, int]:
-    """Every file but the lock, with its time of change."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != LOCK]
-    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in files}
+    write_parts(tmp_path / "images")
+    return tmp_path / "images"
 
 
 # -- what a run writes ---------------------------------------------------------------------------------------
@@ -314,18 +279,6 @@ def test_permissions(images: Path, bundle: Path, public: Path) -> None:
     assert "permission" in rows(public / "open")["part1.png"]["error"]
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    folder.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", f"size={size}", "flawmap-test", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(options, capture_output=True).returncode:
-        pytest.skip("this user cannot mount a small disk")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
-
-
 def test_a_full_disk_stops_the_run_and_keeps_what_is_done(images: Path, bundle: Path, tmp_path: Path) -> None:
     for number in range(3, 9):
         write_image(images / f"part{number}.png", good_image(120, 160, seed=number, defects=3))
@@ -353,156 +306,6 @@ def test_a_disk_that_is_full_from_the_start(images: Path, bundle: Path, tmp_path
         assert full.value.errno == errno.ENOSPC
         with pytest.raises(InspectionStoppedError, match="is full"):
             inspect_folder([images], bundle, disk / "run")
-
-
-# -- going on ------------------------------------------------------------------------------------------------
-
-
-def test_a_finished_run_is_not_done_again(images: Path, bundle: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    inspect_folder([images], bundle, run_dir)
-    (run_dir / "metrics.json").write_text("{}")
-    records, pictures, said = tree(run_dir / "regions"), tree(run_dir / "overlays"), tables(run_dir)
-    info = inspect_folder([images], bundle, run_dir)
-    assert (tree(run_dir / "regions"), tree(run_dir / "overlays"), tables(run_dir)) == (records, pictures, said)
-    assert info.counts["images"] == 3 and info.milliseconds_median["score"] > 0
-    assert (run_dir / "metrics.json").is_file()  # still true
-
-
-def test_only_what_changed_is_done_again(images: Path, bundle: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    (images / "part3.png").write_bytes(b"")
-    assert inspect_folder([images], bundle, run_dir).counts["ERROR"] == 1
-    before = tree(run_dir / "regions")
-    write_image(images / "part3.png", good_image(120, 160, seed=7))  # could not be inspected: tried again
-    write_image(images / "part2.png", good_image(120, 160, seed=8))  # had two regions, has none now
-    write_image(images / "part4.png", good_image(120, 160, seed=9))  # new
-    (images / "part1.png").unlink()  # gone
-    (run_dir / "metrics.json").write_text("{}")  # holds no more
-    info = inspect_folder([images], bundle, run_dir)
-    after = tree(run_dir / "regions")
-    assert {name for name in after if after[name] == before.get(name)} == {"part0.png.json"}
-    assert info.counts == {"images": 4, "regions": 0, "dropped": 0, "OK": 4, "REVIEW": 0, "NG": 0, "ERROR": 0}
-    inspect_folder([images], bundle, tmp_path / "undisturbed")
-    assert tables(run_dir) == tables(tmp_path / "undisturbed")
-    assert set(tree(run_dir)) == set(tree(tmp_path / "undisturbed"))  # no picture of a region that is no more
-
-
-def test_what_could_not_be_inspected_is_tried_again(images: Path, bundle: Path, tmp_path: Path) -> None:
-    """Even if the file is the same: the machine may have been short of memory."""
-    run_dir = tmp_path / "run"
-    inspect_folder([images], bundle, run_dir)
-    said = tables(run_dir)
-    record = read_record(run_dir / "regions" / "part1.png.json")
-    assert record is not None
-    failed = record.model_copy(update={"verdict": "ERROR", "error": "MemoryError: ", "regions": []})
-    write_record(run_dir, "part1.png", failed)
-    assert inspect_folder([images], bundle, run_dir).counts["ERROR"] == 0
-    assert tables(run_dir) == said
-
-
-@pytest.mark.parametrize("content", ["", "{", '{"image": "part1.png"}', "null"])
-def test_a_broken_record_is_made_again(images: Path, bundle: Path, tmp_path: Path, content: str) -> None:
-    run_dir = tmp_path / "run"
-    inspect_folder([images], bundle, run_dir)
-    said = tables(run_dir)
-    (run_dir / "regions" / "part1.png.json").write_text(content)
-    inspect_folder([images], bundle, run_dir)
-    assert tables(run_dir) == said
-
-
-def test_another_run_in_the_same_folder_is_refused(images: Path, bundle: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    inspect_folder([images], bundle, run_dir)
-    before = tree(run_dir)
-    ways_out = "Give `--fresh` to remove its results and start over, or another folder"
-    with pytest.raises(UsageError, match=rf"holds another run: `false_alarms` was 0\.1, is 0\.01\. {ways_out}"):
-        inspect_folder([images], bundle, run_dir, false_alarms=0.01)
-    with pytest.raises(UsageError, match=rf"holds another run: `heatmaps` was False, is True\. {ways_out}"):
-        inspect_folder([images], bundle, run_dir, heatmaps=True)
-    with pytest.raises(UsageError, match=r"holds another run: `paths` was .*, is .*part0\.png"):
-        inspect_folder([images / "part0.png"], bundle, run_dir)
-    shutil.copytree(bundle, tmp_path / "other")
-    update_bundle(tmp_path / "other", calibration=calibration(grow=3.0))
-    with pytest.raises(
-        UsageError, match=rf"holds another run: `bundle` was [0-9a-f]{{12}}, is [0-9a-f]{{12}}\. {ways_out}"
-    ):
-        inspect_folder([images], tmp_path / "other", run_dir)
-    assert tree(run_dir) == before
-    inspect_folder([images], bundle, run_dir, workers=3)  # decides nothing
-    info = inspect_folder([images], tmp_path / "other", run_dir, fresh=True)
-    assert info.thresholds["grow"] == 3.0
-
-
-def test_fresh_removes_what_flawmap_wrote_and_nothing_else(images: Path, bundle: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    inspect_folder([images], bundle, run_dir, heatmaps=True)
-    mine = {"notes.txt", "overlays/part1.png-1.svg", "overlays/mine.jpg", "regions/mine.json", "archive/images.csv"}
-    for name in mine:
-        (run_dir / name).parent.mkdir(exist_ok=True)
-        (run_dir / name).write_text("{}")
-    (run_dir / "metrics.json").write_text("{}")
-    (images / "part2.png").unlink()
-    (run_dir / "regions" / "mine.json").rename(run_dir / "regions" / "mine.txt")
-    mine = mine - {"regions/mine.json"} | {"regions/mine.txt"}
-    inspect_folder([images], bundle, run_dir, fresh=True)
-    inspect_folder([images], bundle, tmp_path / "undisturbed")
-    assert set(tree(run_dir)) == set(tree(tmp_path / "undisturbed")) | mine
-    assert tables(run_dir) == tables(tmp_path / "undisturbed")
-
-
-@pytest.mark.parametrize("fresh", [False, True])
-def test_a_run_json_of_somebody_else_is_left_alone(images: Path, bundle: Path, tmp_path: Path, fresh: bool) -> None:
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
-    (run_dir / "run.json").write_text('{"npm": "run"}')
-    with pytest.raises(UsageError, match=r"holds a run\.json that this flawmap (cannot read|did not write)"):
-        inspect_folder([images], bundle, run_dir, fresh=fresh)
-    assert (run_dir / "run.json").read_text() == '{"npm": "run"}'
-
-
-def test_two_processes_do_not_share_a_run_folder(images: Path, bundle: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    run_dir.mkdir()
-    with (
-        locked(run_dir),
-        pytest.raises(UsageError, match=rf"`-o` \(=.*run\) is in use by another flawmap \(process {os.getpid()}\)"),
-    ):
-        inspect_folder([images], bundle, run_dir)
-    inspect_folder([images], bundle, run_dir)
-
-
-def ctrl_c_after(images: int) -> ShowProgress:
-    """Progress that presses Ctrl-C once so many images are done."""
-
-    @contextmanager
-    def press(title: str, total: int) -> Iterator[Step]:
-        heard: list[str] = []
-
-        def step(text: str) -> None:
-            heard.append(text)
-            if len(heard) == images:
-                signal.raise_signal(signal.SIGINT)
-
-        yield step
-
-    return press
-
-
-def test_ctrl_c_keeps_what_is_done(images: Path, bundle: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-
-    with pytest.raises(KeyboardInterrupt):
-        inspect_folder([images], bundle, run_dir, progress=ctrl_c_after(2))
-    info = read_run_info(run_dir)
-    assert info is not None and (info.state, info.counts["images"]) == ("interrupted", 2)
-    assert list(rows(run_dir)) == ["part0.png", "part1.png"]
-    assert (run_dir / "index.html").is_file()
-    before = tree(run_dir / "regions")
-    assert inspect_folder([images], bundle, run_dir).state == "finished"
-    assert before.items() < tree(run_dir / "regions").items()
-    inspect_folder([images], bundle, tmp_path / "undisturbed")
-    assert tables(run_dir) == tables(tmp_path / "undisturbed")
 
 
 # -- memory --------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Results go out once, wherever the process is killed; and to a broker, at least once."""
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from flawmap.inspect.line.publisher import Publisher, parse_address
 from flawmap.inspect.run.layout import OUTGOING, RESULTS
 from flawmap.inspect.run.records import ImageRecord, RunInfo, SourceFile
 from flawmap.tiling.errors import UsageError
+from tests.systemd import check_unit, needs_systemd
 
 UNIT = Path(__file__).parents[1] / "configs" / "flawmap-watch@.service"
 RUN = RunInfo(
@@ -212,15 +212,9 @@ def test_a_password_is_not_written_into_an_address() -> None:
 # -- the service ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@needs_systemd
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    """As installed, but for the program, which lies elsewhere here; any warning is a failure."""
-    text = UNIT.read_text(encoding="utf-8").replace("/opt/flawmap/bin/flawmap", sys.executable)
-    unit = tmp_path / UNIT.name.replace("@", "@line1")
-    unit.write_text(text, encoding="utf-8")
-    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
-    about_us = [line for line in (done.stdout + done.stderr).splitlines() if "flawmap" in line]
-    assert (done.returncode, about_us) == (0, []), done.stderr
+    check_unit(UNIT, "line1", tmp_path)
 
 
 def test_the_unit_runs_a_command_that_there_is() -> None:

@@ -22,11 +22,6 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy").folder
-
-
-@pytest.fixture(scope="module")
 def inspector(bundle: Path) -> Inspector:
     return Inspector(bundle)
 

@@ -13,7 +13,7 @@ from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.run.record_files import read_run_info
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
-from tests.test_folder import tables
+from tests.run_tables import tables
 
 COUNT = 30
 INSPECT = """

@@ -18,7 +18,7 @@ from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.registration.register import Registration
 from flawmap.tiling.registration.warp import warp_to_reference
 from flawmap.tiling.shrink import area_means, enlarge, in_parts
-from tests.test_alignment import picture
+from tests.turned_parts import picture
 
 Array = NDArray[Any]
 

@@ -13,8 +13,7 @@ from flawmap.tiling.errors import ImageError
 from flawmap.tiling.images import read_image
 from flawmap.tiling.png_filters import unfilter
 from flawmap.tiling.png_pixels import plain_pixels
-from tests.image_files import FILES, chunk, png, sample, saved
-from tests.test_strip_files import interlaced
+from tests.image_files import FILES, chunk, interlaced, png, sample, saved
 
 
 @given(

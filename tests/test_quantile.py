@@ -16,7 +16,7 @@ from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
-from tests.test_cli import run
+from tests.command_line import run
 
 
 @given(st.floats(0.01, 0.999))

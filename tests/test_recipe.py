@@ -1,22 +1,16 @@
-"""A mixed folder by a recipe: what goes where, one verdict a part, what is refused, and how a run goes on."""
+"""A mixed folder by a recipe: what goes where, one verdict a part, and what is refused."""
 
 import json
 import math
 import os
-import random
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
-from flawmap.export.bundle import update_bundle
 from flawmap.inspect.detection_limit.measure import measure_detection_limit
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
@@ -26,73 +20,18 @@ from flawmap.inspect.run.record_files import read_run_info
 from flawmap.inspect.run_plan import open_models, plan_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
-from tests.bundles import calibration, good_image, make_bundle
-from tests.test_cli import run
-from tests.test_folder import ctrl_c_after, table, tables, tree
-from tests.test_report import HOSTILE, Page, anchors_of
+from tests.bundles import good_image
+from tests.command_line import run
+from tests.html_page import Page, anchors_of
+from tests.run_tables import everything, parts, table, tables, verdicts
+from tests.stations import KINDS, RECIPE, add_image, write_recipe
+from tests.written_runs import HOSTILE
 
 PART_COLUMNS = "part,verdict,severity,n_images,worst_image,missing_cameras"
-RECIPE: dict[str, Any] = {
-    "part": "{part}_{camera}.*",
-    "models": [{"camera": "top", "bundle": "top.bundle"}, {"camera": "side*", "bundle": "side.bundle"}],
-    "expected": ["top", "side1", "side2"],
-}
-KINDS = {"top": {"channels": 1, "dtype": "uint8"}, "side": {"channels": 3, "dtype": "uint16"}}
-
-
-@pytest.fixture(scope="module")
-def station(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two bundles for cameras of different kinds."""
-    folder = tmp_path_factory.mktemp("station")
-    for name, kind in KINDS.items():
-        make_bundle(folder / f"{name}.bundle", **kind)
-    return folder
-
-
-def write_recipe(station: Path, name: str = "board.yaml", **changes: Any) -> Path:
-    """RECIPE with other or further keys; None leaves one out."""
-    path = station / name
-    values = {key: value for key, value in (RECIPE | changes).items() if value is not None}
-    path.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
-    return path
-
-
-def add_image(folder: Path, part: str, camera: str, *, defects: int = 0, side: int = 90) -> Path:
-    """As `camera` would take it; all cameras give one shape, so that their arrays could be mixed up."""
-    folder.mkdir(exist_ok=True)
-    kind = KINDS["top" if camera == "top" else "side"]
-    path = folder / f"{part}_{camera}.png"
-    plain = folder / "plain.png"
-    write_image(plain, good_image(side, side, seed=sum(map(ord, part + camera)) % 1000, defects=defects, **kind))
-    plain.rename(path)
-    return path
-
-
-@pytest.fixture
-def mixed(tmp_path: Path) -> Path:
-    """A is good, B has a dot on its top, C one on a side, D lacks a side."""
-    folder = tmp_path / "mixed"
-    for part in "ABCD":
-        for camera in ("top", "side1", "side2"):
-            if (part, camera) != ("D", "side2"):
-                add_image(folder, part, camera, defects=(part, camera) in (("B", "top"), ("C", "side2")))
-    return folder
-
-
-def parts(run_dir: Path) -> dict[str, dict[str, str]]:
-    return {row["part"]: row for row in table(run_dir / "parts.csv")}
-
-
-def verdicts(run_dir: Path) -> dict[str, str]:
-    return {part: row["verdict"] for part, row in parts(run_dir).items()}
 
 
 def errors(run_dir: Path) -> dict[str, str]:
     return {row["image"]: row["error"] for row in table(run_dir / "images.csv") if row["verdict"] == "ERROR"}
-
-
-def everything(run_dir: Path) -> tuple[Any, ...]:
-    return *tables(run_dir), table(run_dir / "parts.csv")
 
 
 # -- the command ---------------------------------------------------------------------------------------------
@@ -310,82 +249,6 @@ def test_what_only_the_folder_shows_is_refused_before_anything_is_written(
         with pytest.raises(UsageError, match=message):
             inspect_folder([mixed], recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-# -- going on ------------------------------------------------------------------------------------------------
-
-
-def test_another_recipe_or_bundle_in_the_same_folder_is_refused(station: Path, mixed: Path, tmp_path: Path) -> None:
-    copy, run_dir = tmp_path / "station", tmp_path / "run"
-    shutil.copytree(station, copy)
-    recipe = write_recipe(copy)
-    inspect_folder([mixed], recipe, run_dir)
-    records = tree(run_dir / "regions")
-    recipe.write_text("# a remark changes nothing\n" + recipe.read_text())
-    inspect_folder([mixed], recipe, run_dir)
-    assert tree(run_dir / "regions") == records
-    with pytest.raises(
-        UsageError, match=r"holds another run: `expected of the recipe` was \['top', .*\], is \['top'\]"
-    ):
-        inspect_folder([mixed], write_recipe(copy, expected=["top"]), run_dir)
-    with pytest.raises(UsageError, match=r"`bundle of camera top` was [0-9a-f]{12}, is None; .*`bundle` was None, is"):
-        inspect_folder([mixed], copy / "top.bundle", run_dir)
-    write_recipe(copy)
-    update_bundle(copy / "side.bundle", calibration=calibration(grow=3.0))
-    with pytest.raises(
-        UsageError, match=r"holds another run: `bundle of camera side\*` was [0-9a-f]{12}, is [0-9a-f]{12}\. "
-    ):
-        inspect_folder([mixed], recipe, run_dir)
-    inspect_folder([mixed], copy / "top.bundle", run_dir, fresh=True)
-    inspect_folder([mixed], copy / "top.bundle", tmp_path / "undisturbed")
-    assert set(tree(run_dir)) == set(tree(tmp_path / "undisturbed"))  # parts.csv went, too
-
-
-def test_a_part_that_is_broken_off_is_not_ok(station: Path, mixed: Path, tmp_path: Path) -> None:
-    recipe, run_dir = write_recipe(station, expected=None), tmp_path / "run"
-
-    with pytest.raises(KeyboardInterrupt):
-        inspect_folder([mixed], recipe, run_dir, progress=ctrl_c_after(5))
-    assert verdicts(run_dir) == {"A": "OK", "B": "ERROR"}  # of B the top is yet to come
-    info = read_run_info(run_dir)
-    assert info is not None and info.recipe is not None
-    assert info.recipe.unfinished == ["B", "C", "D"]
-    assert "not all of its images have been inspected" in write_page(run_dir).read_text("utf-8")
-    inspect_folder([mixed], recipe, run_dir)
-    assert verdicts(run_dir) == {"A": "OK", "B": "NG", "C": "NG", "D": "OK"}  # nothing is expected of D
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_killed_and_continued(station: Path, tmp_path: Path) -> None:
-    recipe, folder, run_dir = write_recipe(station), tmp_path / "images", tmp_path / "run"
-    for number in range(6):
-        for camera in ("top", "side1", "side2"):
-            add_image(folder, f"P{number}", camera, defects=number % 3)
-    (folder / "P4_side1.png").write_bytes(b"not an image")
-    shutil.copy(folder / "P1_top.png", folder / "stray.png")
-    inspect_folder([folder], recipe, tmp_path / "undisturbed")
-    command = [Path(sys.executable).with_name("flawmap"), "inspect", folder, "-m", recipe, "-o", run_dir]
-    moments, kills = random.Random(0), 0
-
-    def n_records() -> int:
-        return len(list((run_dir / "regions").glob("[!.]*.json")))
-
-    while n_records() < 17:
-        process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        enough = min(n_records() + moments.randint(3, 7), 17)
-        while process.poll() is None and n_records() < enough:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        _, said = process.communicate()
-        assert process.returncode in (-signal.SIGKILL, 3), said.decode()
-        kills += process.returncode != 3
-        info = read_run_info(run_dir)
-        assert info is not None and info.recipe is not None
-        assert info.state == "running" and info.recipe.unfinished
-    assert kills >= 2, "the kills came too late to show anything"
-    inspect_folder([folder], recipe, run_dir)
-    assert everything(run_dir) == everything(tmp_path / "undisturbed")
-    assert set(tree(run_dir)) == set(tree(tmp_path / "undisturbed"))
 
 
 # -- names ---------------------------------------------------------------------------------------------------

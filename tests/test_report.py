@@ -2,9 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -16,105 +14,11 @@ from flawmap.inspect.report.image_data import REGIONS_SHOWN, facts
 from flawmap.inspect.report.page import write_page
 from flawmap.inspect.report.page_text import counted, number, severity
 from flawmap.inspect.report.pictures import write_pictures
-from flawmap.inspect.run.records import ImageRecord, RegionRecord, RunInfo, SourceFile
+from flawmap.inspect.run.records import RegionRecord
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image
-
-REVIEW, NG = 6.0, 9.0
-
-
-def region(box: tuple[int, int, int, int], number: int = 1, **changes: Any) -> RegionRecord:
-    y0, x0, y1, x1 = box
-    values: dict[str, Any] = {
-        "region": number, "x_min": x0, "y_min": y0, "x_max": x1, "y_max": y1, "centroid_x": (x0 + x1) / 2,
-        "centroid_y": (y0 + y1) / 2, "area_px": (y1 - y0) * (x1 - x0), "score_max": 12.0, "score_mean": 8.0,
-        "severity": 1.5, "verdict": "NG",
-    }  # fmt: skip
-    return RegionRecord(**(values | changes))
-
-
-def noise(height: int, width: int, dtype: type = np.uint8, channels: int | None = None) -> np.ndarray:
-    shape = (height, width) if channels is None else (height, width, channels)
-    values = np.random.default_rng(height * 7 + width).integers(0, 256, shape)
-    return values.astype(dtype)
-
-
-HOSTILE = [
-    "<script>alert(1)</script>.png",
-    '"><img src=x onerror=alert(1)>.png',
-    "a & b 'c' `d` {{ 7*7 }} {% raw %}.png",
-    "caf\udce9 %41#frag?x=1.png",
-    "lone \ud800.png",
-    "https://evil.example/x.png",
-    "lot 1/ünïcode\nline.png",
-]
-
-
-def image_record(name: str, **changes: Any) -> ImageRecord:
-    values: dict[str, Any] = {
-        "image": name, "verdict": "OK", "severity": -1.0, "width": 640, "height": 480,
-        "milliseconds": {"decode": 10.0, "score": 30.0, "total": 38.0},
-        "source": SourceFile(size_bytes=1, modified_ns=1), "regions": [],
-    }  # fmt: skip
-    return ImageRecord(**(values | changes))
-
-
-def run_info(**changes: Any) -> RunInfo:
-    values: dict[str, Any] = {
-        "state": "finished", "started": "2026-11-22T15:02:11+01:00", "finished": "2026-11-22T15:04:07+01:00",
-        "versions": {"flawmap": "0.1.0"}, "bundle": "bundles/<b>", "bundle_sha256": "9f3c1ab27d5e" * 5 + "abcd",
-        "product": "board <41> & co", "device": "cpu", "device_note": "no <CUDA>", "settings": {"false_alarms": 0.1},
-        "thresholds": {"grow": 4.0, "review": REVIEW, "ng": NG, "severity_review": 0.7, "severity_ng": 1.0},
-        "counts": {}, "milliseconds_median": {"decode": 10.0, "score": 30.0, "total": 38.0},
-    }  # fmt: skip
-    return RunInfo(**(values | changes))
-
-
-def write_run(run_dir: Path, records: list[ImageRecord], run: RunInfo, stems: Sequence[str] = ()) -> Path:
-    """`stems`: what the files of the first images are called."""
-    (run_dir / "regions").mkdir(parents=True, exist_ok=True)
-    (run_dir / "run.json").write_text(json.dumps(run.model_dump()))
-    for index, record in enumerate(records):
-        stem = stems[index] if index < len(stems) else f"{index:04d}"
-        (run_dir / "regions" / f"{stem}.json").write_text(json.dumps(record.model_dump()))
-    return write_page(run_dir)
-
-
-class Page(HTMLParser):
-    """Every element with its text; unclosed or wrongly closed ones fail."""
-
-    VOID = frozenset({"meta", "img", "input", "br", "link"})
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.names: list[str] = []
-        self.text = path.read_text("utf-8")  # strict: the page is UTF-8
-        self.feed(self.text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-        if tag == "bdi":
-            self.names.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open and self.open[-1] == tag, (tag, self.open, self.getpos())
-        self.open.pop()
-
-    def handle_data(self, data: str) -> None:
-        if "bdi" in self.open:
-            self.names[-1] += data
-
-    def links(self) -> list[str]:
-        names = ("src", "href", "data-file", "data-viewer")
-        return [
-            str(value) for tag, attrs in self.elements for key, value in attrs.items() if key in names and tag != "link"
-        ]
+from tests.html_page import Page
+from tests.written_runs import HOSTILE, NG, REVIEW, image_record, noise, region, run_info, write_run
 
 
 @pytest.fixture
@@ -228,10 +132,6 @@ def test_data_of_an_image_that_is_gone_is_removed_and_nothing_else(run_dir: Path
 def loaded_ours(run_dir: Path) -> set[str]:
     files = [path for path in (run_dir / "page").glob("*.js") if path.name != "mine.js"]
     return {json.loads(path.read_text().split(", ", 1)[1][:-3])["image"] for path in files}
-
-
-def anchors_of(page: Path) -> list[str]:
-    return [unquote(str(attrs["href"])) for tag, attrs in Page(page).elements if tag == "a"]
 
 
 def test_the_title_names_the_run(run_dir: Path, tmp_path: Path) -> None:

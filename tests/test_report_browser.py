@@ -12,46 +12,22 @@ from numpy.typing import NDArray
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.report import viewer_files
 from flawmap.inspect.report.page import write_page
-from flawmap.tiling.images import write_image
-from tests.browsers import chromium, needs_chromium, page_of, served
-from tests.bundles import good_image, make_bundle
+from tests.browsers import needs_chromium, needs_viewer, page_of, served
+from tests.bundles import make_bundle
+from tests.dotted_images import DOTS, HEIGHT, HOSTILE, WIDTH, write_dotted_images
 
 pytestmark = needs_chromium
-
-needs_viewer = pytest.mark.skipif(
-    not (viewer_files.SOURCE / viewer_files.SCRIPT).is_file(), reason="OpenSeadragon is not here: make viewer"
-)
-HOSTILE = "<img src=x onerror=alert(1)>'\"&.png"
-HEIGHT, WIDTH = 1500, 1700  # more than one tile: two levels
-# Where the bright 2x2 px squares are: (x, y), the brighter the more severe.
-DOTS = {
-    "a10.png": [(1400, 300, 255), (200, 1350, 243), (850, 740, 233)],
-    "a9.png": [(400, 400, 243)],
-    HOSTILE: [(60, 60, 250)],
-}
 
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three images with dots, one of them called after an attack, a good one and a broken one."""
     folder = tmp_path_factory.mktemp("report")
-    images = folder / "images"
-    images.mkdir()
-    for number, (name, dots) in enumerate({**DOTS, "good.png": []}.items()):
-        image = good_image(HEIGHT, WIDTH, seed=number)
-        for x, y, level in dots:
-            image[y : y + 2, x : x + 2] = level
-        write_image(images / name, image)
+    images = write_dotted_images(folder)
     (images / "broken.png").write_bytes((images / "good.png").read_bytes()[:5000])
     bundle = make_bundle(folder / "toy", tile_size=256)
     inspect_folder([images], bundle.folder, folder / "run")
     return folder / "run"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module", params=["file", "http"])

@@ -25,7 +25,7 @@ from flawmap.inspect.report.pictures import (
     write_pictures,
 )
 from flawmap.tiling.images import read_image
-from tests.test_report import NG, REVIEW, noise, region
+from tests.written_runs import NG, REVIEW, noise, region
 
 PANELS = ("crop", "heat", "reconstruction")
 

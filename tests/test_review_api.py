@@ -17,7 +17,7 @@ from flawmap.inspect.service.history import History
 from flawmap.tiling.images import write_image
 from tests.asgi_client import TestClient, client_of
 from tests.bundles import good_image, make_bundle
-from tests.test_report import HOSTILE, image_record, region, run_info, write_run
+from tests.written_runs import HOSTILE, image_record, region, run_info, write_run
 
 DOTS = [(20, 30), (60, 110)]  # (y, x)
 

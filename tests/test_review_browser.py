@@ -3,9 +3,6 @@
 import json
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,36 +12,21 @@ from typing import Any
 import pytest
 
 from flawmap.inspect.folder import inspect_folder
-from flawmap.inspect.report import viewer_files
 from flawmap.tiling.images import write_image
-from tests.browsers import chromium, needs_chromium, page_of
+from tests.browsers import needs_chromium, needs_viewer, page_of
 from tests.bundles import good_image, make_bundle
-from tests.test_report_browser import DOTS, HEIGHT, HOSTILE, WIDTH
+from tests.dotted_images import HEIGHT, HOSTILE, WIDTH, write_dotted_images
+from tests.serving import Served
 
 pytestmark = needs_chromium
 TWICE_MS = 350  # two presses of a mark within 300 ms are one
-needs_viewer = pytest.mark.skipif(
-    not (viewer_files.SOURCE / viewer_files.SCRIPT).is_file(), reason="OpenSeadragon is not here: make viewer"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
 def inspected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run: three images with dots, one of them called after an attack, and a good one."""
     folder = tmp_path_factory.mktemp("inspected")
-    images = folder / "images"
-    images.mkdir()
-    for number, (name, dots) in enumerate({**DOTS, "good.png": []}.items()):
-        image = good_image(HEIGHT, WIDTH, seed=number)
-        for x, y, level in dots:
-            image[y : y + 2, x : x + 2] = level
-        write_image(images / name, image)
+    images = write_dotted_images(folder)
     inspect_folder([images], make_bundle(folder / "toy", tile_size=256).folder, folder / "runs" / "monday")
     return folder
 
@@ -58,26 +40,9 @@ def runs_dir(inspected: Path, tmp_path: Path) -> Path:
 @contextmanager
 def serving(runs_dir: Path) -> Iterator[str]:
     """A `flawmap serve` of its own process; its address."""
-    command = [
-        str(Path(sys.executable).with_name("flawmap")),
-        "serve",
-        str(runs_dir),
-        "-m",
-        str(runs_dir.parent / "toy"),
-    ]
-    process = subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            found = re.search(r"http://\S+", line)
-            if found:
-                yield found[0]
-                break
-        else:
-            pytest.fail(process.communicate()[1])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        _, complaints = process.communicate(timeout=60)
+    with Served(runs_dir, runs_dir.parent / "toy") as served:
+        yield served.address
+        _, complaints = served.stop()
     assert "Traceback" not in complaints, complaints
 
 

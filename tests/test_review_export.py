@@ -29,7 +29,7 @@ from flawmap.inspect.run.recorded_run import read_recorded_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle
-from tests.test_cli import run as flawmap
+from tests.command_line import run as flawmap
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 DRAWN: Box = (400, 500, 410, 530)

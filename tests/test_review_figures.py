@@ -24,7 +24,7 @@ from flawmap.inspect.review.reviewed_run import (
 )
 from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
 from flawmap.inspect.run.records import CandidateRecord, ImageRecord, ModelInfo, RecipeInfo, RegionRecord
-from tests.test_report import image_record, region, run_info
+from tests.written_runs import image_record, region, run_info
 
 SAME = Source(1, 1)
 NG_SEVERITY = 1.0  # of `run_info`

@@ -22,22 +22,16 @@ from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.report.page import write_page
 from flawmap.inspect.run.record_files import read_record, read_run_info, record_path
 from flawmap.tiling.images import write_image
-from tests.bundles import good_image, make_bundle
+from tests.bundles import good_image, make_bundle, write_parts
+from tests.command_line import wait_until
+from tests.run_tables import table
 from tests.serving import Service, in_process
-from tests.test_folder import table
-from tests.test_watch import wait_until
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy").folder
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("camera")
-    for number in range(3):
-        write_image(folder / f"part{number}.png", good_image(70, 90, seed=number, defects=number))
+    write_parts(folder, height=70, width=90)
     return folder
 
 

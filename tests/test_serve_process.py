@@ -1,7 +1,6 @@
 """`flawmap serve` as it runs in a plant: the installed command, real sockets, real clients, all at once."""
 
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,19 +16,14 @@ import pytest
 
 from flawmap.inspect.run.record_files import read_run_info
 from flawmap.tiling.images import write_image
-from tests.bundles import good_image, make_bundle
+from tests.bundles import good_image
+from tests.command_line import FLAWMAP, run, wait_until
+from tests.run_tables import table
 from tests.serving import Served
-from tests.test_cli import FLAWMAP, run
-from tests.test_folder import table
-from tests.test_watch import wait_until
+from tests.systemd import check_unit, needs_systemd
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 TOKEN = "correct-horse-battery"
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy").folder
 
 
 @pytest.fixture(scope="module")
@@ -268,15 +262,9 @@ def test_no_other_command_loads_what_only_the_service_needs() -> None:
 UNIT = Path(__file__).parents[1] / "configs" / "flawmap-serve@.service"
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@needs_systemd
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    """As installed, but for the program, which lies elsewhere here; any warning is a failure."""
-    text = UNIT.read_text(encoding="utf-8").replace("/opt/flawmap/bin/flawmap", sys.executable)
-    unit = tmp_path / UNIT.name.replace("@", "@board")
-    unit.write_text(text, encoding="utf-8")
-    done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, timeout=60)
-    about_us = [line for line in (done.stdout + done.stderr).splitlines() if "flawmap" in line]
-    assert (done.returncode, about_us) == (0, []), done.stderr
+    check_unit(UNIT, "board", tmp_path)
 
 
 def test_systemd_is_told_when_it_serves_and_when_it_stops(bundle: Path, tmp_path: Path) -> None:

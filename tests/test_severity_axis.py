@@ -7,7 +7,7 @@ import numpy as np
 from flawmap.inspect.report.severity_axis import SeverityAxis
 from flawmap.inspect.run.layout import image_data_path
 from flawmap.inspect.run.recorded_run import read_recorded_run
-from tests.test_report import image_record, region, run_info, write_run
+from tests.written_runs import image_record, region, run_info, write_run
 
 
 def test_histogram_holds_every_inspected_image_once() -> None:

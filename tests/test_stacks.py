@@ -28,7 +28,7 @@ from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.pages import page_path
 from flawmap.tiling.reading import Reading
 from tests.bundles import good_image, make_bundle
-from tests.test_folder import rows, table, tree
+from tests.run_tables import rows, table, tree
 from tests.tiff_by_hand import Page, tiff_by_hand
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.stitch import Stitcher
 from tests import naive_tiling
-from tests.test_grid import DTYPES, grids, random_image
+from tests.grids import DTYPES, grids, random_image
 
 GRID = TileGrid(20, 30, tile_size=8, overlap=4, multiple=2, border=2)  # 5 x 8 tiles
 

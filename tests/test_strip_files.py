@@ -20,7 +20,7 @@ from flawmap.tiling.images import read_image
 from flawmap.tiling.pages import page_path
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
 from flawmap.tiling.strips.open_rows import open_rows, picture_size, strip_size
-from tests.image_files import FILES, chunk, sample, saved, tiff
+from tests.image_files import FILES, chunk, interlaced, sample, saved, tiff
 
 TALL, WIDE = sample(203, 37), sample(61, 90, 3, seed=1)
 DEEP = sample(203, 37, dtype="uint16")
@@ -171,15 +171,6 @@ def test_a_changed_byte_of_a_png_is_an_error_or_changes_nothing(folder: Path, na
             rows_of(path, ALL[name][1], [])
     else:
         np.testing.assert_array_equal(rows_of(path, ALL[name][1], []), expected)
-
-
-def interlaced(image: NDArray[np.uint8]) -> bytes:
-    """By the seven passes of the standard, which no library at hand writes."""
-    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
-    parts = [image[y::step_y, x::step_x] for y, x, step_y, step_x in passes]
-    body = zlib.compress(b"".join(b"\0" + row.tobytes() for part in parts if part.size for row in part))
-    size = b"".join(n.to_bytes(4, "big") for n in (image.shape[1], image.shape[0]))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size + b"\x08\0\0\0\1") + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def test_what_cannot_be_read_in_rows_is_read_whole_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,16 +18,11 @@ from flawmap.inspect.run.records import ImageRecord, RunInfo
 from flawmap.tiling.errors import ImageError, InspectionStoppedError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle
-from tests.test_folder import small_disk
+from tests.interruptions import small_disk
 
 STRIP_PIXELS = "flawmap.tiling.strips.open_rows.STRIP_PIXELS"
 BAND_PIXELS = "flawmap.inspect.strip_pipeline.BAND_PIXELS"
 NAMES = ("a.png", "strip.tif", "strip2.bmp", "z.png")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy").folder
 
 
 @pytest.fixture

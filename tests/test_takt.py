@@ -16,12 +16,7 @@ from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle
-from tests.test_cli import run
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy").folder
+from tests.command_line import run
 
 
 @pytest.mark.parametrize(("channels", "dtype"), [(1, "uint8"), (3, "uint16"), (1, "float32")])

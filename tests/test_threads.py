@@ -15,7 +15,7 @@ from flawmap.tiling.regions import find_regions
 from flawmap.tiling.stitch import Stitcher
 from flawmap.tiling.threads import in_threads
 from tests import naive_tiling
-from tests.test_grid import DTYPES, grids, random_image
+from tests.grids import DTYPES, grids, random_image
 
 property_in_threads = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

@@ -21,8 +21,8 @@ from flawmap.training.read_split import as_read, read_split
 from flawmap.training.split import split_images
 from tests import test_alignment as sheets
 from tests.products import draw_good, silent, tiny_config
-from tests.test_camera_formats import PATTERNS, mosaic, raw_page
-from tests.test_folder import rows
+from tests.raw_pages import PATTERNS, mosaic, raw_page
+from tests.run_tables import rows
 from tests.tiff_by_hand import Page, tiff_by_hand
 
 

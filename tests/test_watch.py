@@ -1,19 +1,13 @@
 """The watcher as a line uses it: the installed command, cameras that drop pictures, a PLC that takes results away."""
 
 import base64
-import json
 import os
-import random
 import re
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -31,239 +25,14 @@ from flawmap.inspect.watch.loop import WatchSettings
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import read_image, write_image
 from tests.bundles import good_image, make_bundle
-from tests.test_cli import FLAWMAP, run
-from tests.test_folder import rows, table
+from tests.command_line import run, wait_until
+from tests.run_tables import rows, table
+from tests.watching import Plc, Watcher, drop, results
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
-
-HASTE = ["--poll", "0.2", "--settle", "0.3", "--give-up", "4"]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "toy").folder
-
-
-RUNNING: list["Watcher"] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_running() -> Iterator[None]:
-    """Also where a test fails."""
-    yield
-    for watcher in RUNNING:
-        if watcher.process.poll() is None:
-            watcher.kill()
-    RUNNING.clear()
-
-
-class Watcher:
-    """`flawmap watch` as a process."""
-
-    def __init__(self, folder: Path, model: Path, run_dir: Path, *options: str) -> None:
-        self.run_dir = run_dir
-        command = [str(FLAWMAP), "watch", str(folder), "-m", str(model), "-o", str(run_dir), *HASTE, *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        RUNNING.append(self)
-
-    def stop(self, number: int = signal.SIGTERM) -> tuple[str, str]:
-        self.process.send_signal(number)
-        return self.process.communicate(timeout=60)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-def wait_until(what: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-def results(run_dir: Path) -> dict[str, dict[str, Any]]:
-    """Part -> its result file."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in (run_dir / "results").glob("*.json")]
-    return {result["partId"]["id"]: result for result in found}
-
-
-def verdicts(run_dir: Path) -> dict[str, str]:
-    return {part: result["resultContent"][0]["verdict"] for part, result in results(run_dir).items()}
-
-
-class Plc:
-    """Takes result files away as soon as they are there, and keeps them."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.taken: list[dict[str, Any]] = []
-        self._folder = run_dir / "results"
-        self._ends = False
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Plc":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends = True
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._ends:
-            for path in sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []:
-                self.taken.append(json.loads(path.read_text(encoding="utf-8")))  # whole, or this fails
-                path.unlink()
-            time.sleep(0.01)
-
-
-# -- a thousand pictures -------------------------------------------------------------------------------------
-
-
-def write_plainly(target: Path, data: bytes, moments: random.Random) -> None:
-    target.write_bytes(data)
-
-
-def write_slowly(target: Path, data: bytes, moments: random.Random) -> None:
-    with target.open("wb", buffering=0) as file:
-        for i in range(0, len(data), len(data) // 4 + 1):
-            file.write(data[i : i + len(data) // 4 + 1])
-            time.sleep(moments.uniform(0, 0.5))
-
-
-def write_in_pieces(target: Path, data: bytes, moments: random.Random) -> None:
-    """Closed after every piece: the system's word that it is complete is wrong."""
-    for i in range(0, len(data), len(data) // 3 + 1):
-        with target.open("ab") as file:
-            file.write(data[i : i + len(data) // 3 + 1])
-        time.sleep(moments.uniform(0, 0.6))
-
-
-def rename_in(target: Path, data: bytes, moments: random.Random) -> None:
-    part = target.with_name(f"{target.name}.part")
-    part.write_bytes(data)
-    part.rename(target)
-
-
-def copy_in(target: Path, data: bytes, moments: random.Random) -> None:
-    """As `cp -p` does: the time of the original is set once the copy is closed."""
-    origin = target.parent.parent / "origin" / target.name
-    origin.parent.mkdir(exist_ok=True)
-    origin.write_bytes(data)
-    os.utime(origin, (1_600_000_000, 1_600_000_000 + moments.random()))
-    shutil.copy2(origin, target)
-
-
-WAYS = (write_plainly, write_slowly, write_in_pieces, rename_in, copy_in)
-
-
-def pictures(count: int) -> Iterator[tuple[str, bytes, str | None]]:
-    """(name, bytes, verdict); the verdict of the good ones is None, they may show a false alarm."""
-    for number in range(count):
-        defects = 3 * (number % 5 == 1)
-        data = cv2.imencode(".png", good_image(40, 50, seed=number, defects=defects))[1].tobytes()
-        if number % 25 == 7:
-            yield f"part{number}.png", b"no image at all", "ERROR"
-        elif number % 25 == 19:
-            yield f"part{number}.png", data[:-20], "ERROR"
-        else:
-            yield f"part{number}.png", data, "NG" if defects else None
-
-
-def drop_all(folder: Path, count: int, seconds: float) -> None:
-    """Eight cameras drop `count` pictures at random moments of `seconds`, each in a way of its own."""
-    moments = random.Random(0)
-    work = [(moments.uniform(0, seconds), moments.choice(WAYS), name, data) for name, data, _ in pictures(count)]
-    start = time.monotonic()
-
-    def camera(mine: list[Any]) -> None:
-        own = random.Random(1)
-        for moment, way, name, data in sorted(mine, key=lambda one: one[0]):
-            time.sleep(max(0.0, start + moment - time.monotonic()))
-            way(folder / name, data, own)
-
-    cameras = [threading.Thread(target=camera, args=(work[i::8],)) for i in range(8)]
-    for thread in cameras:
-        thread.start()
-    for thread in cameras:
-        thread.join()
-
-
-@pytest.mark.parametrize(("count", "seconds"), [(100, 4.0), pytest.param(1000, 40.0, marks=pytest.mark.slow)])
-def test_every_picture_has_exactly_one_result(bundle: Path, tmp_path: Path, count: int, seconds: float) -> None:
-    """Some are there before, the rest comes while the watcher is killed twice, as no signal handler can know."""
-    folder, run_dir = tmp_path / "camera", tmp_path / "run"
-    folder.mkdir()
-    expected = {name: verdict for name, _, verdict in pictures(count)}
-    cameras = threading.Thread(target=drop_all, args=(folder, count, seconds))
-    with Plc(run_dir) as plc:
-        cameras.start()
-        for share in (0.2, 0.55):
-            watcher = Watcher(folder, bundle, run_dir)
-            wait_until(lambda share=share: len(plc.taken) >= share * count, 300)
-            watcher.kill()
-        watcher = Watcher(folder, bundle, run_dir)
-        cameras.join()
-        wait_until(lambda: len(plc.taken) >= count, 300)
-        time.sleep(1.0)  # nothing more may come
-        out, errors = watcher.stop()
-    assert watcher.process.returncode == 0, errors
-    taken = Counter(result["partId"]["id"] for result in plc.taken)
-    assert taken == Counter(expected.keys())
-    assert len({result["resultId"]["id"] for result in plc.taken}) == count
-    for result in plc.taken:
-        verdict, (content,) = expected[result["partId"]["id"]], result["resultContent"]
-        assert content["verdict"] == verdict or (verdict is None and content["verdict"] != "ERROR"), content
-        assert (content["verdict"] == "ERROR") == bool(content["error"]) == (result["resultState"] == 4)
-    # What `flawmap inspect` would have left: a row an image, a record an image, nothing half done.
-    table = rows(run_dir)
-    assert set(table) == set(expected)
-    info = read_run_info(run_dir)
-    assert info is not None and (info.state, info.counts["images"]) == ("finished", count)
-    assert f"stopped; {count} images" in out
-    assert len(list((run_dir / "parts").iterdir())) == len(list((run_dir / "regions").iterdir())) == count
-    assert list((run_dir / ".outgoing").iterdir()) == list((run_dir / "results").iterdir()) == []
-    assert (run_dir / "index.html").is_file()
-
-
-def complete_while_read(monkeypatch: pytest.MonkeyPatch, rest: dict[str, bytes]) -> None:
-    """The rest of a picture comes after the watcher has asked for its size, and before it reads: a moment, for real."""
-
-    def read_picture(path: Path, *reading: Any) -> Any:
-        if data := rest.pop(path.name, b""):
-            with path.open("ab") as file:
-                file.write(data)
-        return read_image(path, *reading)
-
-    monkeypatch.setattr("flawmap.inspect.read_ahead.read_image", read_picture)
-
-
-@pytest.mark.parametrize("give_up", [0.2, 30.0])
-def test_one_that_is_completed_while_it_is_read_has_one_result(
-    bundle: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, give_up: float
-) -> None:
-    data = cv2.imencode(".png", good_image(40, 50, seed=1, defects=3))[1].tobytes()
-    (folder / "a.png").write_bytes(data[:-20])
-    complete_while_read(monkeypatch, {"a.png": data[-20:]})
-    given: list[tuple[str, str]] = []
-    settings = WatchSettings(patience=Patience(0.2, give_up), poll=0.1)
-    bell: SimpleQueue[str] = SimpleQueue()
-    stop = Stop(bell)
-
-    def tell(result: PartResult) -> None:
-        given.append((result.part_id.id, result.result_content[0].verdict))
-
-    arguments = (folder, bundle, tmp_path / "run", stop, bell)
-    watcher = threading.Thread(target=watch_folder, args=arguments, kwargs={"settings": settings, "tell": tell})
-    watcher.start()
-    wait_until(lambda: bool(given))
-    time.sleep(1.0)  # nothing more may come
-    stop.ask()
-    watcher.join()
-    assert given == [("a.png", "NG")]
-
-
-# -- one picture, one part -----------------------------------------------------------------------------------
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="signals"),
+    pytest.mark.usefixtures("nothing_is_left_running"),
+]
 
 
 @pytest.fixture
@@ -272,11 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "camera"
 
 
-def drop(folder: Path, name: str, *, seed: int = 0, defects: int = 0, **kind: Any) -> Path:
-    """A picture, renamed into place."""
-    plain = folder.parent / f"next-{name}"
-    write_image(plain, good_image(40, 50, seed=seed, defects=defects, **kind))
-    return plain.rename(folder / name)
+# -- one picture, one part -----------------------------------------------------------------------------------
 
 
 def test_a_result_has_the_fields_of_opc_40100(bundle: Path, folder: Path, tmp_path: Path) -> None:
@@ -346,6 +111,43 @@ def test_a_picture_that_is_written_over_has_a_result_of_its_own(bundle: Path, fo
     assert [result["resultContent"][0]["verdict"] for result in plc.taken] == ["OK", "NG", "OK"]
     assert len({result["resultId"]["id"] for result in plc.taken}) == 3
     assert rows(run_dir)["image.png"]["verdict"] == "OK"
+
+
+def complete_while_read(monkeypatch: pytest.MonkeyPatch, rest: dict[str, bytes]) -> None:
+    """The rest of a picture comes after the watcher has asked for its size, and before it reads: a moment, for real."""
+
+    def read_picture(path: Path, *reading: Any) -> Any:
+        if data := rest.pop(path.name, b""):
+            with path.open("ab") as file:
+                file.write(data)
+        return read_image(path, *reading)
+
+    monkeypatch.setattr("flawmap.inspect.read_ahead.read_image", read_picture)
+
+
+@pytest.mark.parametrize("give_up", [0.2, 30.0])
+def test_one_that_is_completed_while_it_is_read_has_one_result(
+    bundle: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, give_up: float
+) -> None:
+    data = cv2.imencode(".png", good_image(40, 50, seed=1, defects=3))[1].tobytes()
+    (folder / "a.png").write_bytes(data[:-20])
+    complete_while_read(monkeypatch, {"a.png": data[-20:]})
+    given: list[tuple[str, str]] = []
+    settings = WatchSettings(patience=Patience(0.2, give_up), poll=0.1)
+    bell: SimpleQueue[str] = SimpleQueue()
+    stop = Stop(bell)
+
+    def tell(result: PartResult) -> None:
+        given.append((result.part_id.id, result.result_content[0].verdict))
+
+    arguments = (folder, bundle, tmp_path / "run", stop, bell)
+    watcher = threading.Thread(target=watch_folder, args=arguments, kwargs={"settings": settings, "tell": tell})
+    watcher.start()
+    wait_until(lambda: bool(given))
+    time.sleep(1.0)  # nothing more may come
+    stop.ask()
+    watcher.join()
+    assert given == [("a.png", "NG")]
 
 
 def test_markers_and_hostile_names(bundle: Path, folder: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.run.recorded_run import RecordedRun, read_recorded_run
 from flawmap.tiling.images import write_image
 from tests.bundles import good_image, make_bundle
-from tests.test_report import HOSTILE, image_record, region, run_info, write_run
+from tests.written_runs import HOSTILE, image_record, region, run_info, write_run
 
 PIXEL = {"pixel_size": "0.02 mm"}
 

@@ -18,7 +18,7 @@ from flawmap.inspect.exchange.outlines import outer_edges
 from flawmap.inspect.report.pictures import write_heatmap
 from flawmap.inspect.run.heatmap_file import read_heatmap
 from flawmap.inspect.run.recorded_run import RecordedRun
-from tests.test_report import HOSTILE, image_record, region, run_info, write_run
+from tests.written_runs import HOSTILE, image_record, region, run_info, write_run
 
 # Of pycocotools 2.0.11, with numpy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -14,10 +14,10 @@ from flawmap.inspect.convert import convert
 from flawmap.inspect.exchange.formats import Format
 from flawmap.inspect.folder import inspect_folder
 from flawmap.tiling.errors import UsageError
+from tests.command_line import run as flawmap
 from tests.exchange.pdf_text import pdf_text
-from tests.test_cli import run as flawmap
-from tests.test_recipe import mixed, station, write_recipe  # noqa: F401 (fixtures)
-from tests.test_report import image_record, run_info, write_run
+from tests.stations import write_recipe
+from tests.written_runs import image_record, run_info, write_run
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_without_pyarrow_parquet_says_what_to_install(plain: Path, tmp_path: Pat
     assert "needs pyarrow, which is not installed: pip install 'flawmap[export]'" in done.stderr
 
 
-def test_a_run_with_a_recipe(station: Path, mixed: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_run_with_a_recipe(station: Path, mixed: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     inspect_folder([mixed], write_recipe(station), run, heatmaps=True, zoom=False)
     for to, output in (

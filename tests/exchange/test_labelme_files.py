@@ -14,7 +14,7 @@ from flawmap.inspect.exchange.formats import Format
 from flawmap.inspect.run.recorded_run import RecordedRun, read_recorded_run
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.labelme import read_labelme
-from tests.test_report import image_record
+from tests.written_runs import image_record
 
 
 class LabelMeShape(BaseModel):

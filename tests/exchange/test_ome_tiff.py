@@ -18,8 +18,8 @@ from flawmap.inspect.exchange.ome_tiff import halved, level_shapes
 from flawmap.inspect.report.pictures import write_heatmap
 from flawmap.inspect.run.heatmap_file import open_heatmap, read_heatmap
 from flawmap.tiling.errors import ImageError, UsageError
-from tests.test_cli import run as flawmap
-from tests.test_report import image_record, run_info, write_run
+from tests.command_line import run as flawmap
+from tests.written_runs import image_record, run_info, write_run
 
 
 def test_ome_tiff_is_a_pyramid_with_valid_metadata(run_dir: Path, tmp_path: Path) -> None:

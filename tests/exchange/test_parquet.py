@@ -8,7 +8,7 @@ import pyarrow.parquet as parquet
 from flawmap.inspect.convert import convert
 from flawmap.inspect.exchange.formats import Format
 from flawmap.inspect.run.recorded_run import RecordedRun
-from tests.test_report import HOSTILE, image_record, run_info, write_run
+from tests.written_runs import HOSTILE, image_record, run_info, write_run
 
 
 def test_parquet_says_what_the_records_say(run_dir: Path, recorded: RecordedRun, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from flawmap.inspect.exchange.formats import Format
 from flawmap.inspect.report.pdf_sheets import SETTINGS, fitted, printable
 from flawmap.inspect.run.recorded_run import RecordedRun
 from tests.exchange.pdf_text import pdf_text
-from tests.test_report import image_record, region, run_info, write_run
+from tests.written_runs import image_record, region, run_info, write_run
 
 
 def test_pdf_says_what_was_found(run_dir: Path, recorded: RecordedRun, tmp_path: Path) -> None:
