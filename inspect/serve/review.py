@@ -15,8 +15,8 @@ from flawmap.inspect.report import viewer_files
 from flawmap.inspect.report.image_data import image_data
 from flawmap.inspect.report.page import heat_of
 from flawmap.inspect.review.mark_store import MarkStore
-from flawmap.inspect.review.review_routes import review_routes
 from flawmap.inspect.review.reviews import Reviews
+from flawmap.inspect.review.routes import review_routes
 from flawmap.inspect.run.recorded_run import RecordedImage, RecordedRun
 from flawmap.inspect.serve.review_work import Calibrating, work_routes
 from flawmap.inspect.service.history import History

@@ -19,9 +19,9 @@ from flawmap.inspect.after_review.export import export_review
 from flawmap.inspect.plain_text import plain, plain_values
 from flawmap.inspect.progress import Step
 from flawmap.inspect.review.formats import ReviewFormat
-from flawmap.inspect.review.review_routes import answering, refusals
 from flawmap.inspect.review.reviewed_run import ReviewedRun
 from flawmap.inspect.review.reviews import ChangedError, Reviews
+from flawmap.inspect.review.routes import answering, refusals
 from flawmap.inspect.run.input_images import file_name
 from flawmap.tiling.errors import FlawmapError, UsageError
 
