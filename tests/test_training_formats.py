@@ -19,7 +19,7 @@ from flawmap.training.config import ImageSettings, SplitSettings, load_config
 from flawmap.training.fit import train
 from flawmap.training.read_split import as_read, read_split
 from flawmap.training.split import split_images
-from tests import test_alignment as sheets
+from tests import turned_parts
 from tests.products import draw_good, silent, tiny_config
 from tests.raw_pages import PATTERNS, mosaic, raw_page
 from tests.run_tables import rows
@@ -80,13 +80,13 @@ def test_the_baselines_take_stacks_too(tmp_path: Path) -> None:
 
 def test_an_aligned_product_in_five_lights(tmp_path: Path) -> None:
     stacks = [
-        [Page((sheets.picture(number) * share).astype(np.uint8)) for share in (1.0, 0.9, 0.8, 0.7, 0.6)]
+        [Page((turned_parts.picture(number) * share).astype(np.uint8)) for share in (1.0, 0.9, 0.8, 0.7, 0.6)]
         for number in range(9)
     ]
     paths = write_all(tmp_path / "good", stacks)
     info = finished(tmp_path, paths, image={"pages": "channels"}, alignment=True)
     assert info.alignment is not None and info.image.channels == 5
-    (tmp_path / "other.tif").write_bytes(tiff_by_hand(*[Page(sheets.picture(3, seed=7))] * 5))
+    (tmp_path / "other.tif").write_bytes(tiff_by_hand(*[Page(turned_parts.picture(3, seed=7))] * 5))
     inspect_folder([paths[0], tmp_path / "other.tif"], tmp_path / "a.bundle", tmp_path / "run")
     found = rows(tmp_path / "run")
     assert found["00.tif"]["error"] == "" and found["other.tif"]["verdict"] == "ERROR"
