@@ -277,7 +277,7 @@ def test_folders_and_models_that_cannot_be_served(bundle: Path, tmp_path: Path) 
     run_dir = tmp_path / "run"
     run_dir.mkdir()
     (run_dir / "run.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"`RUNS_DIR` \(=.*run\) is a run itself: give the folder that holds it"):
+    with pytest.raises(UsageError, match=r"`RUNS_DIR` \(=.*run\) is a run itself: give the folder that holds it \(/"):
         serve_runs(run_dir, bundle, ServeSettings())
     files = sorted(bundle.rglob("*"))
     with pytest.raises(UsageError, match=r"`RUNS_DIR` \(=.*\) is a bundle: give the folder that holds the runs"):

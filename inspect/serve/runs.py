@@ -99,7 +99,8 @@ def _check_runs_dir(runs_dir: Path) -> None:
     if not runs_dir.is_dir():
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) is not a folder")
     if (runs_dir / RUN_INFO).exists():
-        raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a run itself: give the folder that holds it")
+        holder = runs_dir.absolute().parent
+        raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a run itself: give the folder that holds it ({holder})")
     if (runs_dir / INFO).exists():
         raise UsageError(f"`RUNS_DIR` (={runs_dir}) is a bundle: give the folder that holds the runs")
 
