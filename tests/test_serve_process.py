@@ -222,6 +222,13 @@ def test_it_says_where_others_find_it_and_what_they_need(bundle: Path, tmp_path:
     assert served.address.startswith("http://127.0.0.1:")
 
 
+def test_a_stop_at_its_first_word_is_graceful_too(bundle: Path, tmp_path: Path) -> None:
+    """Signals are heard before the address is said."""
+    for _ in range(3):
+        with Served(tmp_path / "runs", bundle) as served:
+            assert served.stop() == (0, "")
+
+
 def test_wrong_use_ends_with_2(bundle: Path, tmp_path: Path) -> None:
     done = run("serve", tmp_path / "runs", "-m", bundle, "--host", "0.0.0.0")
     assert done.returncode == 2 and "`--host` (=0.0.0.0) is not loopback" in done.stderr

@@ -16,9 +16,14 @@ LAST_ANSWERS = 240  # s after a stop that those may take who are being answered:
 class _Server(uvicorn.Server):
     """SIGTERM or Ctrl-C ask for the end: those who wait are answered first."""
 
-    def __init__(self, config: uvicorn.Config, before_stop: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], before_stop: Callable[[], None]) -> None:
         super().__init__(config)
-        self._before_stop = before_stop
+        self._ready, self._before_stop = ready, before_stop
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:  # signals are heard by now: whoever stops it at its first word ends it as gracefully
+            self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # uvicorn's own would raise the signal again at the end: a stop that was asked for is no failure.
@@ -33,7 +38,7 @@ class _Server(uvicorn.Server):
 def listen(
     app: FastAPI, host: str, port: int, opened: Callable[[int], None], before_stop: Callable[[], None] = lambda: None
 ) -> None:
-    """Answers at `host` and `port` until a signal asks for the end; `opened` hears the port once it is open.
+    """Answers at `host` and `port` until a signal asks for the end; `opened` hears the port once it answers there.
 
     `before_stop` lets go who waits for an answer. UsageError where the address cannot be had, KeyboardInterrupt for a
     second signal, which waits for nobody.
@@ -44,7 +49,11 @@ def listen(
     except (OSError, UnicodeError) as error:
         raise UsageError(f"`--host` (={host}) and `--port` (={port}) cannot be listened at: {error}") from error
     with listener:
-        opened(listener.getsockname()[1])
+
+        def ready() -> None:
+            opened(listener.getsockname()[1])
+            notify("READY=1")
+
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -52,8 +61,7 @@ def listen(
             server_header=False,
             timeout_graceful_shutdown=LAST_ANSWERS,
         )
-        notify("READY=1")
-        server = _Server(config, before_stop)
+        server = _Server(config, ready, before_stop)
         server.run(sockets=[listener])
         if server.force_exit:
             raise KeyboardInterrupt
