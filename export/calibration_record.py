@@ -7,6 +7,12 @@ on:
 
 (of a tail that ends somewhere, shape < 0, only as far as `ParetoTail` says) and `severity(s) = -log10(rate(s))`: 0 is
 what one good image shows once, 2 what one in a hundred shows.
+
+What no image of the calibration showed has a rate of its own. A new good image is the hottest of n + 1 as often as any
+other is (exchangeability; Vovk, Gammerman and Shafer, "Algorithmic Learning in a Random World", 2005, section 2.2), so
+that beyond the highest peak of n images the rate is 1 / (n + 1) at most, whatever the tail says, and from there on it
+falls off as an exponential of half the tail's mean excess. From two images a tail of twenty peaks may promise anything:
+it put NG beyond every defect of a board whose good pictures end well below (docs/detection.md).
 """
 
 import math
@@ -22,6 +28,8 @@ from flawmap.tiling.plain_background import PlainBackground
 LN_10 = math.log(10)
 EXPONENTIAL = 1e-6  # shapes nearer to 0 make no difference but to rounding
 NAMED = 3  # of the hottest images, in one line
+BEYOND_ALL = 0.5  # of the tail's mean excess, beyond the highest peak: less lets more false regions through
+HEAVIEST_MEAN = 0.5  # of a shape up to this the mean excess is taken as it is: a heavier tail's says little
 STEEPEST = 0.25  # of a tail's scale: a light tail grows no steeper than that, so that no score is called impossible
 
 
@@ -56,6 +64,11 @@ class ParetoTail(BaseModel):
         at_bend = math.log1p(self.shape * self._bend) / self.shape if self.shape < 0 else math.inf
         within = math.expm1(self.shape * min(rarer, at_bend)) / self.shape
         return self.threshold + self.scale * (within + max(rarer - at_bend, 0.0) * STEEPEST)
+
+    @property
+    def mean_excess(self) -> float:
+        """By how much peaks above `threshold` exceed it on average (score)."""
+        return self.scale / (1 - min(self.shape, HEAVIEST_MEAN))
 
     @property
     def _bend(self) -> float:
@@ -136,14 +149,27 @@ class Calibration(BaseModel):
         counted = np.interp(scores, knots, severities)
         beyond = self.tail.decades(np.maximum(scores, self.tail.threshold)) - math.log10(self.tail.rate)
         counted = counted - np.maximum(self.grow - scores, 0.0) / (self.tail.scale * LN_10)
-        return np.asarray(np.where(scores > self.tail.threshold, beyond, counted), np.float64)
+        found = np.where(scores > self.tail.threshold, beyond, counted)
+        if self.image_peaks:
+            excess = scores - self._highest
+            unseen = self._severity_of_unseen + excess / (BEYOND_ALL * self.tail.mean_excess * LN_10)
+            found = np.where(excess > 0, np.maximum(found, unseen), found)
+        return np.asarray(found, np.float64)
 
     def score_at(self, severity: float) -> float:
-        """The score at which `severity` is reached: the inverse of `severity`, at least `grow`."""
+        """The lowest score at which `severity` is reached: the inverse of `severity`, at least `grow`.
+
+        Where severity leaps, at the highest peak, that is the next score that a heatmap can hold.
+        """
         knots, severities = self._knots()
         if severity <= severities[-1]:
             return float(np.interp(severity, severities, knots))
-        return self.tail.score_at(severity + math.log10(self.tail.rate))
+        score = self.tail.score_at(severity + math.log10(self.tail.rate))
+        if not self.image_peaks:
+            return score
+        more = max(severity - self._severity_of_unseen, 0.0) * BEYOND_ALL * self.tail.mean_excess * LN_10
+        above = float(np.nextafter(np.float32(self._highest), np.float32(np.inf)))
+        return min(score, max(self._highest + more, above))
 
     def few_images_note(self, false_alarms: float) -> str:
         """A sentence when `n_images` cannot vouch for `false_alarms` regions an image, else an empty string."""
@@ -173,6 +199,16 @@ class Calibration(BaseModel):
             return ""
         more = ", more in MODEL_CARD.md" if len(self.hottest) > NAMED else ""
         return f"the highest scores of the calibration: {_places(self.hottest[:NAMED])}{more}; see that they are good"
+
+    @property
+    def _highest(self) -> float:
+        """The highest score of all images."""
+        return max(self.image_peaks)
+
+    @property
+    def _severity_of_unseen(self) -> float:
+        """Of a score that only the hottest of one image more than there were would have."""
+        return math.log10(self.n_images + 1)
 
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores and severities, both ascending, from `grow` to the start of the tail."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from flawmap.export.bundle import read_bundle
-from flawmap.export.calibration_record import Calibration, ParetoTail, check_false_alarms
+from flawmap.export.calibration_record import Calibration, check_false_alarms
 from flawmap.inspect.calibration.border_zones import lower_border
 from flawmap.inspect.calibration.calibrate import (
     PRIOR_PEAKS,
@@ -79,29 +79,6 @@ def test_a_bounded_tail_is_light_but_never_ends(seed: int) -> None:
     assert np.isfinite(tail.decades(np.array([4.0, 5.0, 100.0]))).all()
 
 
-@settings(max_examples=200)
-@given(
-    shape=st.floats(-0.3, 1),
-    scale=st.floats(0.01, 10),
-    decades=st.floats(0, 8),
-)
-def test_a_tail_knows_its_scores_by_their_rarity(shape: float, scale: float, decades: float) -> None:
-    tail = ParetoTail(threshold=1.5, rate=2.0, shape=shape, scale=scale)
-    assert float(tail.decades(np.float64(tail.score_at(decades)))) == pytest.approx(decades, rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.parametrize("shape", [-0.3, -0.05, 0.0, 0.4])
-def test_a_tail_is_scipys_as_far_as_its_bend(shape: float) -> None:
-    tail = ParetoTail(threshold=2.0, rate=1.0, shape=shape, scale=0.5)
-    bend = 0.75 * 0.5 / -shape if shape < 0 else 4.0  # where the local scale is a quarter
-    scores = 2.0 + np.linspace(0, bend, 7)
-    expected = -stats.genpareto.logsf(scores, shape, loc=2.0, scale=0.5) / np.log(10)
-    np.testing.assert_allclose(tail.decades(scores), expected, rtol=1e-9, atol=1e-12)
-    if shape < 0:  # and beyond it a straight line: ten times rarer every quarter of the scale times ln 10
-        beyond = 2.0 + bend + np.array([1.0, 3.0]) * 0.125 * np.log(10)
-        np.testing.assert_allclose(tail.decades(beyond), expected[-1] + np.array([1.0, 3.0]), rtol=1e-9)
-
-
 @settings(max_examples=150)
 @given(
     values=st.lists(st.floats(0, 1e6, width=32), min_size=1, max_size=150),
@@ -119,31 +96,6 @@ def test_the_pareto_fit_of_equal_peaks(count: int, value: float) -> None:
     shape, scale = fit_generalised_pareto(np.full(count, value))
     assert np.isfinite([shape, scale]).all()
     assert scale > 0
-
-
-@settings(max_examples=80)
-@given(seed=st.integers(0, 10**6), count=st.integers(1, 600), n_images=st.integers(1, 40))
-def test_severity_is_monotone_and_score_at_its_inverse(seed: int, count: int, n_images: int) -> None:
-    rng = np.random.default_rng(seed)
-    peaks = np.sort(2.0 + stats.genpareto.rvs(0.4, size=count, random_state=rng))
-    tail, counted = fit_tail(peaks, 2.0, n_images)
-    record = Calibration(
-        grow=2.0, n_images=n_images, n_regions=count, megapixels_per_image=1, peaks=counted.tolist(), tail=tail,
-        false_alarms=0.1,
-    )  # fmt: skip
-    scores = np.linspace(2.0, peaks[-1] * 3 + 5, 500)
-    severities = record.severity(scores)
-    assert np.isfinite(severities).all()
-    assert (np.diff(severities) >= -1e-12).all()
-    assert record.severity(np.float64(2.0)) == pytest.approx(record.severity_floor)
-    for severity in np.linspace(record.severity_floor + 1e-6, severities[-1], 30):
-        score = record.score_at(float(severity))
-        assert score >= 2.0
-        # Where counting ends and the tail begins the rate falls by one region at one score.
-        reached = float(record.severity(np.float64(score)))
-        assert -1e-6 <= reached - severity <= np.log10(1 + 1 / (tail.rate * n_images)) + 1e-6
-        assert score == record.tail.threshold or reached == pytest.approx(severity, abs=1e-6)
-    assert record.score_at(record.severity_floor - 5) == 2.0
 
 
 def lowered(heatmap: NDArray[np.float32], calibration: Calibration) -> NDArray[np.float32]:
@@ -302,18 +254,6 @@ def test_bad_false_alarms(value: float, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         calibrate_bundle(tmp_path / "none", [], value)  # before anything is read
     assert check_false_alarms(100.0) == 100.0
-
-
-def test_few_images_say_so() -> None:
-    record = Calibration(
-        grow=1, n_images=4, n_regions=9, megapixels_per_image=1, peaks=[],
-        tail=ParetoTail(threshold=1, rate=2.25, shape=0.1, scale=1), false_alarms=0.1,
-    )  # fmt: skip
-    note = record.few_images_note(0.1)
-    assert "calibrated on 4 good images: a rate of 0.1 false regions an image is extrapolated" in note
-    assert "30 good images would measure it" in note
-    assert record.few_images_note(0.25) == ""
-    assert "1 good image:" in record.model_copy(update={"n_images": 1}).few_images_note(0.1)
 
 
 def good_files(folder: Path, count: int, first_seed: int, **kind: object) -> list[Path]:

@@ -122,13 +122,18 @@ def test_everything_is_done_by_keys(browser: Any, runs_dir: Path) -> None:
         assert page.locator("#images bdi", has_text="a10.png").count() == 0
 
 
+def press_at_once(page: Any, key: str) -> None:
+    """Twice with no time between, however busy the machine is."""
+    one = "document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}))"
+    page.evaluate(f"key => {{ {one}; {one}; }}", key)
+
+
 def test_a_second_press_leaves_the_mark_and_x_takes_it_back(browser: Any, runs_dir: Path) -> None:
     """At two in the morning: pressed twice, held down, pressed again because nobody saw the first."""
     with serving(runs_dir) as address, review_at(browser, address) as page:
         page.locator("#images bdi", has_text="a10.png").click()
         page.get_by_text("3 of 3 still to be marked").wait_for()
-        page.keyboard.press("d")
-        page.keyboard.press("d")  # a hand that trembles: the next region was not seen yet
+        press_at_once(page, "d")  # a hand that trembles: the next region was not seen yet
         page.get_by_text("2 of 3 still to be marked").wait_for()
         page.wait_for_timeout(TWICE_MS)
         page.keyboard.down("f")

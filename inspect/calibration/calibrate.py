@@ -20,7 +20,7 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.export.calibration_record import Calibration, HotImage, LeftOut, ParetoTail
+from flawmap.export.calibration_record import HEAVIEST_MEAN, Calibration, HotImage, LeftOut, ParetoTail
 from flawmap.inspect.calibration.border_zones import ZonePeaks, ZoneScan, measure_zones
 from flawmap.inspect.calibration.hot_pixels import HotPixels, HotScan
 from flawmap.inspect.calibration.odd_images import find_odd, most_odd
@@ -39,7 +39,6 @@ SHAPE_FLOOR = -0.3  # a lighter tail than that is chance
 SMALLEST_SCALE = 1e-3  # of peaks that are all alike
 PRIOR_SHAPE, PRIOR_PEAKS = 0.0, 10  # what so many peaks more would say
 SHOWN_SHARE = 0.1  # of the images, or one, are shown to people: a defect among them is most likely there
-HEAVIEST_MEAN = 0.5  # of a shape up to this the mean is kept when the prior moves it; a heavier tail's says little
 
 
 @dataclass(frozen=True)

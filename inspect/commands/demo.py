@@ -9,7 +9,7 @@ from flawmap.inspect.commands.bundle import train_bundle
 from flawmap.inspect.commands.run import tell
 
 DEMO_MINUTES = 8.0
-DEMO_IMAGES = {"train_good": 10, "test_good": 4, "test_defect": 6}
+DEMO_IMAGES = {"train_good": 20, "test_good": 4, "test_defect": 6}
 DEMO_FALSE_ALARMS = 0.05  # four good images: at the usual 0.1 one demo in three would show a false alarm, as it should
 
 
