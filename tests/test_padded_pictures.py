@@ -123,7 +123,7 @@ def test_from_good_strips_to_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def refuse(path: Path, *_: object) -> None:
         raise AssertionError(f"{path} was read as a whole")
 
-    for module in ("inspect.calibrate_bundle", "inspect.read_ahead", "export.new_bundle"):
+    for module in ("inspect.calibration.calibrate_bundle", "inspect.read_ahead", "export.new_bundle"):
         monkeypatch.setattr(f"flawmap.{module}.read_image", refuse)
     monkeypatch.setattr("flawmap.training.padded_pictures.read_picture", refuse)
     monkeypatch.setattr(STRIP_PIXELS, 20_000)
