@@ -152,7 +152,7 @@ class Calibration(BaseModel):
         found = np.where(scores > self.tail.threshold, beyond, counted)
         if self.image_peaks:
             excess = scores - self._highest
-            unseen = self._severity_of_unseen + excess / (BEYOND_ALL * self.tail.mean_excess * LN_10)
+            unseen = self._severity_of_unseen + excess / self._decade_beyond
             found = np.where(excess > 0, np.maximum(found, unseen), found)
         return np.asarray(found, np.float64)
 
@@ -167,7 +167,7 @@ class Calibration(BaseModel):
         score = self.tail.score_at(severity + math.log10(self.tail.rate))
         if not self.image_peaks:
             return score
-        more = max(severity - self._severity_of_unseen, 0.0) * BEYOND_ALL * self.tail.mean_excess * LN_10
+        more = max(severity - self._severity_of_unseen, 0.0) * self._decade_beyond
         above = float(np.nextafter(np.float32(self._highest), np.float32(np.inf)))
         return min(score, max(self._highest + more, above))
 
@@ -209,6 +209,11 @@ class Calibration(BaseModel):
     def _severity_of_unseen(self) -> float:
         """Of a score that only the hottest of one image more than there were would have."""
         return math.log10(self.n_images + 1)
+
+    @property
+    def _decade_beyond(self) -> float:
+        """By how much a score must exceed the highest one to be ten times rarer than it."""
+        return BEYOND_ALL * self.tail.mean_excess * LN_10
 
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Scores and severities, both ascending, from `grow` to the start of the tail."""

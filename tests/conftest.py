@@ -76,3 +76,12 @@ def opencv_threads() -> Iterator[None]:
     before = cv2.getNumThreads()
     yield
     cv2.setNumThreads(before)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Three images in a folder: good, one dot, two dots."""
+    from tests.bundles import write_parts
+
+    write_parts(tmp_path / "images")
+    return tmp_path / "images"

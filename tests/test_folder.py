@@ -23,7 +23,7 @@ from flawmap.inspect.run.record_files import read_record, read_run_info
 from flawmap.inspect.run.records import RunInfo
 from flawmap.tiling.errors import InspectionStoppedError, UsageError
 from flawmap.tiling.images import write_image
-from tests.bundles import calibration, good_image, make_bundle, write_parts
+from tests.bundles import calibration, good_image, make_bundle
 from tests.interruptions import small_disk
 from tests.run_tables import rows, table, tables, tree
 
@@ -32,13 +32,6 @@ REGION_COLUMNS = (
     "image,region,x_min,y_min,x_max,y_max,centroid_x,centroid_y,area_px,score_max,score_mean,severity,verdict,"
     "area_visible_px,length_px,width_px,elongation,contrast,area_mm2,length_mm,width_mm,fragments,defect_class,rule,zone"
 )
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Three images in a folder: good, one dot, two dots."""
-    write_parts(tmp_path / "images")
-    return tmp_path / "images"
 
 
 # -- what a run writes ---------------------------------------------------------------------------------------

@@ -12,16 +12,9 @@ from flawmap.inspect.run.lock import locked
 from flawmap.inspect.run.record_files import read_record, read_run_info, write_record
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
-from tests.bundles import calibration, good_image, write_parts
+from tests.bundles import calibration, good_image
 from tests.interruptions import ctrl_c_after
 from tests.run_tables import rows, tables, tree
-
-
-@pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Three images in a folder: good, one dot, two dots."""
-    write_parts(tmp_path / "images")
-    return tmp_path / "images"
 
 
 def test_a_finished_run_is_not_done_again(images: Path, bundle: Path, tmp_path: Path) -> None:
