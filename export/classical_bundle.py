@@ -46,7 +46,10 @@ def _fill(folder: Path, checkpoint: ClassicalCheckpoint) -> None:
         flawmap_version=version("flawmap"),
         network=NetworkInfo(kind=config.network.kind, stride=stride, receptive_field=receptive_field_of(config)),
         tile=TileInfo(
-            size=config.tile.size or choose_tile_size(sizes, overlap, stride, border), overlap=overlap, border=border
+            size=config.tile.size or choose_tile_size(sizes, overlap, stride, border),
+            overlap=overlap,
+            border=border,
+            beyond=config.tile.beyond,
         ),
         image=ImageInfo.model_validate(
             {

@@ -6,9 +6,11 @@ from typing import Any
 
 from flawmap.export.bundle import BundleInfo, ImageInfo, read_bundle, rewrite_bundle
 from flawmap.export.calibration_record import HotImage
+from flawmap.tiling.beyond import Beyond
 
 CARD = "MODEL_CARD.md"
 CALIBRATION = "\n## Calibration\n\n"
+_BEYOND: dict[Beyond, str] = {"reflected": "the picture reflected", "repeated": "its last pixel repeated"}
 
 
 def renew_model_card(bundle_dir: Path) -> None:
@@ -36,7 +38,8 @@ def model_card(info: BundleInfo) -> str:
         "|---|---|",
         f"| model | {_model(info.network.kind, settings)} |",
         f"| images it takes | {_images(info.image)}{_shrunk(info.image.longest_side)} |",
-        f"| tile | {info.tile.size} px, overlap {info.tile.overlap} px, reflected border {info.tile.border} px |",
+        f"| tile | {info.tile.size} px, overlap {info.tile.overlap} px, border {info.tile.border} px "
+        f"({_BEYOND[info.tile.beyond]}) |",
         f"| good images learned from | {made['images_trained_on']} |",
         f"| held out to standardise scores | {made['images_standardised_on']} |",
         f"| held out to calibrate | {made['images_held_out_to_calibrate']} |",

@@ -91,11 +91,9 @@ def grid_of(
 
     Tiles are of the bundle's size unless given.
     """
-    tile, stride = info.tile, info.network.stride
-    size = tile_size or tile.size
-    if look is None:
-        return TileGrid(height, width, size, tile.overlap, multiple=stride, border=tile.border)
-    return FittedGrid(height, width, size, tile.overlap, multiple=stride, border=tile.border, look=look)
+    tile = info.tile
+    geometry = (height, width, tile_size or tile.size, tile.overlap, info.network.stride, tile.border, tile.beyond)
+    return TileGrid(*geometry) if look is None else FittedGrid(*geometry, look=look)
 
 
 def _read_map(bundle: Bundle) -> LookMap:

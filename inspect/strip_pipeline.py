@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from flawmap.inspect.calibration.border_zones import lower_border
 from flawmap.inspect.defects import DefectScan, Heatmap
+from flawmap.inspect.looking import grid_of
 from flawmap.inspect.pipeline import Outcome, Pipeline, check_image_kind
 from flawmap.inspect.scoring.tile_loop import Stopwatch, TiledImage
 from flawmap.tiling.errors import ImageError
-from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.physical_size import PixelSize
 from flawmap.tiling.stitch import Stitcher
 from flawmap.tiling.strips.grid_band import GridBand, bands_of
@@ -100,15 +100,7 @@ class StripPipeline:
 
     def grid_bands(self, rows: Rows) -> list[GridBand]:
         """The bands in which `rows` are inspected."""
-        info = self._pipeline.info
-        grid = TileGrid(
-            rows.height,
-            rows.width,
-            info.tile.size,
-            info.tile.overlap,
-            multiple=info.network.stride,
-            border=info.tile.border,
-        )
+        grid = grid_of(self._pipeline.info, rows.height, rows.width)
         return list(bands_of(grid, self._band_pixels // (rows.channels * rows.dtype.itemsize)))
 
     def bands(self, rows: Rows, watch: Stopwatch | None = None) -> Iterator[Band]:

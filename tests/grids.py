@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import strategies as st
 
+from flawmap.tiling.beyond import OPENCV
 from flawmap.tiling.grid import TileGrid
 
 DTYPES = [np.uint8, np.uint16, np.float32]
@@ -19,6 +20,7 @@ def grids(draw: st.DrawFn, largest: int = 40) -> TileGrid:
         overlap=draw(st.integers(0, tile - 1)) * multiple,
         multiple=multiple,
         border=draw(st.integers(0, 4)) * multiple,
+        beyond=draw(st.sampled_from(sorted(OPENCV))),
     )
 
 

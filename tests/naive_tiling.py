@@ -1,11 +1,15 @@
 """The tiling written the slow, obvious way: what the kernels are held against."""
 
 from collections import deque
+from typing import Any
 
 import numpy as np
 
+from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.regions import REGION_DTYPE
+
+NUMPY_MODES: dict[Beyond, Any] = {"reflected": "reflect", "repeated": "edge"}  # of np.pad
 
 
 def depth(grid: TileGrid, index: int) -> np.ndarray:

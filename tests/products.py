@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import write_image
 from flawmap.training import checkpoint as checkpoints
@@ -66,13 +67,20 @@ def write_good(folder: Path, count: int, *, side: int = SIDE, **kind: Any) -> li
     return paths
 
 
-def good_images(count: int, *, side: int = SIDE, tile_size: int = 64, border: int = 16, **kind: Any) -> GoodImages:
+def good_images(
+    count: int,
+    *,
+    side: int = SIDE,
+    tile_size: int = 64,
+    border: int = 16,
+    beyond: Beyond = "reflected",
+    **kind: Any,
+) -> GoodImages:
     """As `read_good_images` gives them, without files."""
-    grid = TileGrid(side, side, tile_size, 0, multiple=4, border=border)
+    grid = TileGrid(side, side, tile_size, 0, multiple=4, border=border, beyond=beyond)
     padded = [grid.pad(draw_good(side, side, seed=i, **kind)) for i in range(count)]
-    return GoodImages(
-        [Path(f"{i:03}.tif") for i in range(count)], padded, border, left_out=0, sizes=[(side, side)] * count
-    )
+    paths = [Path(f"{i:03}.tif") for i in range(count)]
+    return GoodImages(paths, padded, border, left_out=0, sizes=[(side, side)] * count, beyond=beyond)
 
 
 def silent(progress: float, text: str) -> None:

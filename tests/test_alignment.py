@@ -48,7 +48,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def read(paths: list[Path]) -> GoodImages:
-    return read_good_images(paths, tile_size=64, multiple=4, border=16, cache_gib=1)
+    return read_good_images(paths, tile_size=64, multiple=4, border=16, beyond="repeated", cache_gib=1)
 
 
 def test_the_reference_goes_through_checkpoint_and_bundle(bundle: Path) -> None:

@@ -35,6 +35,13 @@ def test_a_sound_bundle_is_read(folder: Path) -> None:
     assert len(bundle.digest) == 64 and int(bundle.digest, 16)
 
 
+def test_a_bundle_that_does_not_say_what_lies_beyond_the_border_was_shown_a_reflection(folder: Path) -> None:
+    content = json.loads((folder / INFO).read_text())
+    del content["tile"]["beyond"]
+    rewrite_info(folder, content)
+    assert read_bundle(folder).info.tile.beyond == "reflected"
+
+
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")
 def test_sha256sum_reads_the_sums(folder: Path) -> None:
     run = subprocess.run(["sha256sum", "-c", SUMS], cwd=folder, capture_output=True, text=True)

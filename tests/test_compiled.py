@@ -12,7 +12,7 @@ import numpy as np
 logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
 from flawmap.tiling.tile_kernels import copy_tiles
 tiles = np.zeros((1, 4, 4), np.uint8)
-copy_tiles(np.zeros((4, 4), np.uint8), np.zeros((1, 2), np.int64), 1, tiles, 0, 1)
+copy_tiles(np.zeros((4, 4), np.uint8), np.zeros((1, 2), np.int64), 1, False, tiles, 0, 1)
 """
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from flawmap.tiling.look_map import LookMap, WhereToLook
@@ -26,6 +27,7 @@ from flawmap.training.scoring import RawTile, evidence_of_tiles, raw_tile
 from flawmap.training.standardisation import Standardisation, block_peaks
 from flawmap.training.tile_batches import TileDrawer
 from tests.look_maps import looks
+from tests.naive_tiling import NUMPY_MODES
 from tests.products import draw_good, good_images, silent, tiny_config, untrained_model, write_good
 
 SIDE = 96
@@ -44,9 +46,14 @@ def counted_of(images: GoodImages) -> Counted:
 
 
 @settings(max_examples=40)
-@given(look=looks(SIDE, SIDE), seed=st.integers(0, 1000), size=st.sampled_from([16, 32, 64]))
-def test_something_counts_in_every_tile_drawn(look: NDArray[np.uint8], seed: int, size: int) -> None:
-    images = told(look)
+@given(
+    look=looks(SIDE, SIDE),
+    beyond=st.sampled_from(sorted(NUMPY_MODES)),
+    seed=st.integers(0, 1000),
+    size=st.sampled_from([16, 32, 64]),
+)
+def test_something_counts_in_every_tile_drawn(look: NDArray[np.uint8], beyond: Beyond, seed: int, size: int) -> None:
+    images = told(look, good_images(3, side=SIDE, beyond=beyond))
     counted, rng = counted_of(images), np.random.default_rng(seed)
     for _ in range(10):
         index = images.draw(rng)
@@ -55,7 +62,7 @@ def test_something_counts_in_every_tile_drawn(look: NDArray[np.uint8], seed: int
         assert 0 <= y <= height - size and 0 <= x <= width - size
         tile = counted.look(index, y, x, size, size)
         assert tile.any()
-        padded = np.pad(look, images.border, mode="reflect")
+        padded = np.pad(look, images.border, mode=NUMPY_MODES[beyond])
         np.testing.assert_array_equal(tile, padded[y : y + size, x : x + size])
 
 

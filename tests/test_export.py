@@ -137,6 +137,7 @@ def test_every_bundle_reads_back_and_passes_its_self_test(which: str, request: p
 def test_the_bundle_describes_its_training(bundle: Path) -> None:
     info = read_bundle(bundle).info
     assert (info.product, info.image.channels, info.image.dtype) == ("ribs", 1, "uint8")
+    assert (info.tile.border, info.tile.beyond) == (16, "repeated")
     assert info.provenance["settings"] == trained()[2].model_dump(mode="json")
     assert info.provenance["training_steps"] == 60
     assert len(info.provenance["held_out_to_calibrate"]) == 2
@@ -151,7 +152,8 @@ def test_the_model_card_says_what_matters(bundle: Path, fixed: Path, autoencoder
     for words in (
         "# ribs: flawmap bundle", "without pretrained weights", "| images it takes | mono uint8 |",
         "| good images learned from | 5 |", "| held out to calibrate | 2 |", "| steps, seconds | 60,", "**Not for.**",
-        "**Limits.**", f"| tile | {info.tile.size} px, overlap {info.tile.overlap} px, reflected border 16 px |",
+        "**Limits.**", f"| tile | {info.tile.size} px, overlap {info.tile.overlap} px, border 16 px ",
+        "(its last pixel repeated) |",
         f"same {info.provenance['parity']['regions_compared']} regions on 4 tiles",
     ):  # fmt: skip
         assert words in card

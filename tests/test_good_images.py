@@ -1,6 +1,7 @@
 """Reading good images: padded as inspection pads, alike, within a memory budget; and their statistics."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from flawmap.training.good_images import (
 from tests.products import draw_good, good_images, write_good
 from tests.tiff_by_hand import Page, tiff_by_hand
 
-READING = {"tile_size": 64, "multiple": 4, "border": 16}
+READING: dict[str, Any] = {"tile_size": 64, "multiple": 4, "border": 16, "beyond": "repeated"}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -31,7 +32,7 @@ def test_images_are_read_and_padded_as_inspection_pads_them(tmp_path: Path, chan
     images = read_good_images(paths, cache_gib=1, report=lambda done, total: told.append((done, total)), **READING)
     assert images.paths == paths
     assert (images.channels, images.dtype, images.left_out) == (channels, np.dtype(dtype), 0)
-    grid = TileGrid(70, 70, 64, 0, multiple=4, border=16)
+    grid = TileGrid(70, 70, 64, 0, multiple=4, border=16, beyond="repeated")
     for path, padded in zip(paths, images.padded, strict=True):
         np.testing.assert_array_equal(padded, grid.pad(read_image(path)))
     assert told[-1] == (6, 6)
@@ -39,7 +40,7 @@ def test_images_are_read_and_padded_as_inspection_pads_them(tmp_path: Path, chan
 
 def test_an_image_smaller_than_a_tile_becomes_a_tile(tmp_path: Path) -> None:
     write_image(tmp_path / "small.png", draw_good(9, 50))
-    images = read_good_images([tmp_path / "small.png"], tile_size=128, multiple=8, border=16, cache_gib=1)
+    images = read_good_images([tmp_path / "small.png"], cache_gib=1, **(READING | {"tile_size": 128, "multiple": 8}))
     assert images.padded[0].shape == (128, 128)
 
 

@@ -44,7 +44,7 @@ def test_a_place_found_twice_is_shown_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("y", "x"), [(0, 0), (150, 10), (299, 259)])
-def test_the_border_that_is_reflected_is_not_shown(y: int, x: int) -> None:
+def test_what_lies_beyond_the_border_is_not_shown(y: int, x: int) -> None:
     """Everything but the picture is black: not to be seen."""
     padded = np.zeros((300, 260), np.uint8)
     padded[BORDER:-BORDER, BORDER:-BORDER] = np.random.default_rng(0).integers(100, 200, (268, 228))

@@ -114,7 +114,7 @@ def test_tiles_come_from_everywhere() -> None:
 
 
 def test_border_tiles_occur() -> None:
-    """All of them within the reflected border of one side, whichever side."""
+    """All of them within what lies beyond the border of one side, whichever side."""
     places = corners(at_places(damage={"border_share": 1}))
     last = 200 - 64
     sides = [(y <= 16, y >= last - 16, x <= 16, x >= last - 16) for y, x in places]

@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.grid import Box, reflected
+from flawmap.tiling.beyond import Beyond, seen_at
+from flawmap.tiling.grid import Box
 from flawmap.tiling.registration.local import LocalShifts, measure_local_shifts, warp_displaced
 
 SPREAD_STEPS = 8.0  # codes a grey level: integer images keep spreads of up to 31.9 of 255 grey levels in 8 bits
@@ -67,18 +68,19 @@ class ContextMap:
         self,
         to_reference: Matrix,
         border: int,
+        beyond: Beyond,
         y: int,
         x: int,
         height: int,
         width: int,
         local: LocalShifts | None = None,
     ) -> Image:
-        """`height` x `width` px of the context from (`y`, `x`) on, in an image with `border` px reflected around it.
+        """`height` x `width` px of the context from (`y`, `x`) on, in an image padded by `border` px.
 
         As `TileGrid.pad` would show them, but only these px are computed: [height, width, C + 1].
         """
-        rows = reflected(np.arange(y - border, y - border + height), self.shape[0])
-        columns = reflected(np.arange(x - border, x - border + width), self.shape[1])
+        rows = seen_at(np.arange(y - border, y - border + height), self.shape[0], beyond)
+        columns = seen_at(np.arange(x - border, x - border + width), self.shape[1], beyond)
         y0, x0 = int(rows.min()), int(columns.min())
         part = self._warp(to_reference, y0, x0, int(rows.max()) + 1 - y0, int(columns.max()) + 1 - x0)
         if local:

@@ -1,6 +1,6 @@
 """Where the tiles of an image lie, and which of them answers for which pixel.
 
-One axis, tile_size 8, overlap 4 (so a tile every 4 px), an image of 14 px, a border of 2 px reflected around it:
+One axis, tile_size 8, overlap 4 (so a tile every 4 px), an image of 14 px, a border of 2 px around it:
 
     padded   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7
     image        0 1 2 3 4 5 6 7 8 9 0 1 2 3
@@ -21,6 +21,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from flawmap.tiling.beyond import OPENCV, Beyond
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.threads import in_threads
 from flawmap.tiling.tile_kernels import copy_tiles
@@ -56,19 +57,11 @@ def owned_ends(starts: np.ndarray, tile_size: int) -> np.ndarray:
     return np.append(middles, starts[-1] + tile_size)
 
 
-def reflected(index: np.ndarray, length: int) -> np.ndarray:
-    """Indices (int64) outside 0..`length` - 1 reflected into it, the end pixels not repeated, as often as it takes."""
-    if length == 1:
-        return np.zeros_like(index)
-    index = np.abs(index) % (2 * (length - 1))
-    return np.asarray(np.minimum(index, 2 * (length - 1) - index))
-
-
-def cut_tiles(image: np.ndarray, corners: np.ndarray, tile_size: int, out: np.ndarray) -> int:
+def cut_tiles(image: np.ndarray, corners: np.ndarray, tile_size: int, beyond: Beyond, out: np.ndarray) -> int:
     """Fill `out` with the tiles of `image` at `corners` (y, x), int64 [n, 2], and return n; the rest is untouched.
 
-    Where tiles reach beyond it, `image` [H, W(, C)] is reflected as `reflected` says. `out` [>= n, tile_size,
-    tile_size(, C)] has its dtype; both are C-contiguous. ValueError otherwise.
+    Where they reach beyond `image` [H, W(, C)] they show what `beyond` says: see `flawmap.tiling.beyond`. `out` [>= n,
+    tile_size, tile_size(, C)] has its dtype; both are C-contiguous. ValueError otherwise.
     """
     expected = (tile_size, tile_size, *image.shape[2:])
     if out.shape[1:] != expected or out.dtype != image.dtype:
@@ -78,7 +71,8 @@ def cut_tiles(image: np.ndarray, corners: np.ndarray, tile_size: int, out: np.nd
     bytes_a_pixel = image.itemsize * math.prod(image.shape[2:])
     rows = image.view(np.uint8).reshape(image.shape[0], -1)
     tiles = out.view(np.uint8).reshape(len(out), tile_size, -1)[: len(corners)]
-    in_threads(lambda part, parts: copy_tiles(rows, corners, bytes_a_pixel, tiles, part, parts), tiles.nbytes)
+    repeated = beyond == "repeated"
+    in_threads(lambda part, parts: copy_tiles(rows, corners, bytes_a_pixel, repeated, tiles, part, parts), tiles.nbytes)
     return len(corners)
 
 
@@ -87,9 +81,9 @@ class TileGrid:
     """Cuts an image of `height` x `width` px into square tiles of `tile_size` px that overlap by at least `overlap` px.
 
     Tile starts, the tile size and the padded size are multiples of `multiple` px (the network's stride), because a
-    convolutional network with pooling answers differently at other offsets. `border` px of reflection are added on
-    every side first (what training saw at a picture's edge), then below and to the right up to such a multiple and up
-    to one tile. Tiles are numbered row by row.
+    convolutional network with pooling answers differently at other offsets. `border` px are added on every side
+    first (as training saw a picture's edge), then below and to the right up to such a multiple and up to one tile; they
+    show what `beyond` says. Tiles are numbered row by row.
 
     Raises UsageError for an impossible geometry.
     """
@@ -100,6 +94,7 @@ class TileGrid:
     overlap: int
     multiple: int = 1
     border: int = 0
+    beyond: Beyond = "reflected"
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "tile_size", "multiple"):
@@ -200,7 +195,7 @@ class TileGrid:
         return index
 
     def pad(self, image: np.ndarray) -> np.ndarray:
-        """The image reflected without repeating its edge pixel, up to the padded size.
+        """The image with what is seen beyond its border, up to the padded size.
 
         [H, W] or [H, W, C] -> [padded_height, padded_width(, C)], same dtype, C-contiguous; the image itself where
         nothing is to be added. Raises ValueError for an image of another size than the grid's.
@@ -217,14 +212,14 @@ class TileGrid:
             bottom=self.padded_height - self.height - self.border,
             left=self.border,
             right=self.padded_width - self.width - self.border,
-            borderType=cv2.BORDER_REFLECT_101,
+            borderType=OPENCV[self.beyond],
         )
         return padded.reshape(*padded.shape[:2], *image.shape[2:])  # cv2 drops a last axis of 1
 
     def cut(self, image: np.ndarray, first: int, out: np.ndarray) -> int:
         """Fill `out` with the tiles `first`, `first` + 1, ... and return how many there were; the rest is untouched.
 
-        `image` [height, width(, C)] is reflected on the way, which spares the copy that `pad` makes; a padded one
+        `image` [height, width(, C)] is padded on the way, which spares the copy that `pad` makes; a padded one
         [padded_height, padded_width(, C)] is taken as it is. `out` [n, tile_size, tile_size(, C)] has the same dtype
         and is meant to be used again for every batch. Both C-contiguous. Raises ValueError otherwise, IndexError for a
         `first` outside the grid.
@@ -239,4 +234,4 @@ class TileGrid:
         corners = self.starts[first : first + count]
         if image.shape[:2] != sizes[1]:
             corners = corners - self.border
-        return cut_tiles(image, corners, self.tile_size, out)
+        return cut_tiles(image, corners, self.tile_size, self.beyond, out)

@@ -15,26 +15,32 @@ from flawmap.tiling.streaming import settle, stream_row
 
 @compiled
 def copy_tiles(
-    image: np.ndarray, corners: np.ndarray, bytes_a_pixel: int, tiles: np.ndarray, part: int, parts: int
+    image: np.ndarray,
+    corners: np.ndarray,
+    bytes_a_pixel: int,
+    repeated: bool,
+    tiles: np.ndarray,
+    part: int,
+    parts: int,
 ) -> None:
     """Copy the tiles at `corners` [n, 2] (y, x in px) of `image` [height, width] bytes into `tiles` [n, rows, width].
 
-    Tiles may reach beyond the image, which is reflected there without repeating its edge pixel.
+    Where tiles reach beyond the image its last pixel is seen, `repeated`, or the image reflected without repeating it.
     """
     size = tiles.shape[1]
     height, width = image.shape[0], image.shape[1] // bytes_a_pixel
     for k in range(corners.shape[0]):
         y0, x0 = corners[k, 0], corners[k, 1]
-        left = min(max(0, -x0), size)  # px of the tile: up to here, and from `right` on, reflection
+        left = min(max(0, -x0), size)  # px of the tile: up to here, and from `right` on, beyond the image
         right = max(left, min(size, width - x0))
         for y in range(size * part // parts, size * (part + 1) // parts):
-            image_y = _reflected(y0 + y, height)
+            image_y = _seen_at(y0 + y, height, repeated)
             _copy_bytes(
                 image, image_y, (x0 + left) * bytes_a_pixel, tiles, k, y, left * bytes_a_pixel, right * bytes_a_pixel
             )
             if left > 0 or right < size:  # to be called for nothing took three times as long as the copy
-                _copy_reflected(image, image_y, x0, 0, left, width, bytes_a_pixel, tiles, k, y)
-                _copy_reflected(image, image_y, x0, right, size, width, bytes_a_pixel, tiles, k, y)
+                _copy_beyond(image, image_y, x0, 0, left, width, bytes_a_pixel, repeated, tiles, k, y)
+                _copy_beyond(image, image_y, x0, right, size, width, bytes_a_pixel, repeated, tiles, k, y)
 
 
 @compiled
@@ -48,7 +54,7 @@ def _copy_bytes(
 
 
 @compiled
-def _copy_reflected(
+def _copy_beyond(
     image: np.ndarray,
     image_y: int,
     x0: int,
@@ -56,21 +62,24 @@ def _copy_reflected(
     end: int,
     width: int,
     bytes_a_pixel: int,
+    repeated: bool,
     tiles: np.ndarray,
     k: int,
     y: int,
 ) -> None:
     for x in range(begin, end):
-        source = _reflected(x0 + x, width) * bytes_a_pixel
+        source = _seen_at(x0 + x, width, repeated) * bytes_a_pixel
         for byte in range(bytes_a_pixel):
             tiles[k, y, x * bytes_a_pixel + byte] = image[image_y, source + byte]
 
 
 @compiled
-def _reflected(index: int, length: int) -> int:
-    """Where a line of `length` px, mirrored at its first and last px for ever, shows `index`."""
+def _seen_at(index: int, length: int, repeated: bool) -> int:
+    """As `flawmap.tiling.beyond.seen_at`, of one index."""
     if 0 <= index < length:
         return index
+    if repeated:
+        return 0 if index < 0 else length - 1
     if length == 1:
         return 0
     period = 2 * length - 2

@@ -20,7 +20,7 @@ from flawmap.training.scoring import RawTile, ScoringModel, build_network
 from flawmap.training.split import Split
 from flawmap.training.standardisation import Standardisation
 
-FORMAT = 2  # 1 knew no bend in a standardisation
+FORMAT = 3  # 1 knew no bend in a standardisation, 2 nothing but reflections beyond the border
 STANDARDISATION = ("location", "scale", "below", "height")
 PROOF_TILES = 4
 PROOF_SIZE = 256  # px; the tiles of an autoencoder with a latent vector have its own size

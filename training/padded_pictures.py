@@ -2,7 +2,7 @@
 
 Windows are some of a picture's rows, spread evenly from top to bottom. One is cut from the padded picture, so its
 sides show what inspection shows there, its top and bottom too where they are the picture's own; elsewhere it ends in
-the middle of the picture, and nothing is reflected.
+the middle of the picture, and nothing is padded.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import read_picture
@@ -39,9 +40,10 @@ class Geometry:
     tile_size: int
     multiple: int
     border: int
+    beyond: Beyond
 
     def grid(self, height: int, width: int) -> TileGrid:
-        return TileGrid(height, width, self.tile_size, 0, multiple=self.multiple, border=self.border)
+        return TileGrid(height, width, self.tile_size, 0, self.multiple, self.border, self.beyond)
 
 
 @dataclass(frozen=True)

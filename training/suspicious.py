@@ -85,7 +85,7 @@ def _apart(peaks: list[Peak]) -> list[Peak]:
 def _crop(padded: NDArray[np.generic], border: int, y: int, x: int) -> NDArray[np.float32]:
     """The surroundings of a pixel, stretched to 0..1 over all channels; of several lights their mean.
 
-    The `border` px around the picture, which are reflected, are not shown.
+    The `border` px around the picture, which no camera saw, are not shown.
     """
     rows, columns = (
         slice(max(border, middle - AROUND), min(n - border, middle + AROUND))

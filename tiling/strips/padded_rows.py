@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.grid import TileGrid, reflected
+from flawmap.tiling.beyond import OPENCV, seen_at
+from flawmap.tiling.grid import TileGrid
 
 Image = NDArray[Any]
 
@@ -34,8 +35,8 @@ class Rows(Protocol):
 class PaddedRows:
     """What `TileGrid.pad` gives, row by row.
 
-    A reflected row is a row of the image that came before (at the bottom) or comes after (at the top): rows are kept as
-    long as the padded image may show them again.
+    A row beyond the border is a row of the image that came before (at the bottom) or comes after (at the top): rows are
+    kept as long as the padded image may show them again.
     """
 
     def __init__(self, rows: Rows, grid: TileGrid) -> None:
@@ -47,7 +48,7 @@ class PaddedRows:
         self._rows = rows
         self._grid = grid
         # The row of the image that each padded row shows, and the topmost one that it or any below it shows.
-        self._shown = reflected(np.arange(grid.padded_height) - grid.border, grid.height)
+        self._shown = seen_at(np.arange(grid.padded_height) - grid.border, grid.height, grid.beyond)
         self._needed_from = np.minimum.accumulate(self._shown[::-1])[::-1]
         self._kept = rows.read(0)
         self._top = 0  # of `_kept`, in the image
@@ -71,5 +72,5 @@ class PaddedRows:
         right = self._grid.padded_width - self._grid.width - left
         if not left and not right:
             return rows
-        padded = cv2.copyMakeBorder(rows, 0, 0, left, right, cv2.BORDER_REFLECT_101)
+        padded = cv2.copyMakeBorder(rows, 0, 0, left, right, OPENCV[self._grid.beyond])
         return np.asarray(padded.reshape(*padded.shape[:2], *rows.shape[2:]))
