@@ -20,6 +20,7 @@ from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.scoring.scorers import open_scorer
 from flawmap.inspect.takt import measure
 from flawmap.inspect.thresholds import Thresholds
+from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.look_map import LookMap, WhereToLook
@@ -184,6 +185,30 @@ def test_alignment_is_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert aligned.reference is not None and aligned_held_out.reference is aligned.reference
     assert len(aligned.to_reference) == 5 and len(aligned_held_out.to_reference) == 1
     assert "alignment is on: the images show one layout" in caplog.text
+
+
+def test_a_picture_is_compared_with_what_the_others_show(tmp_path: Path) -> None:
+    """Farther from it than from the reference that it is part of, and as far as a picture that nothing was made of."""
+    paths = [tmp_path / f"{i:02}.png" for i in range(12)]
+    for i, path in enumerate(paths):
+        write_image(path, picture(i))
+    images, held_out = align(read(paths[:6]), read(paths[6:]), tiny_config(alignment=True), silent)
+    reference = images.reference
+    assert reference is not None
+    assert all(shown is reference for shown in held_out.shown)
+    assert not any(shown is reference for shown in images.shown)
+
+    def apart(aligned: GoodImages, index: int, context: ContextMap) -> float:
+        inner = np.s_[20:-20, 20:-20]
+        seen, _ = context.laid_on(aligned.image(index), aligned.to_reference[index], 0)
+        return float((aligned.image(index)[inner].astype(float) - seen[inner][..., 0]).std())
+
+    own = [apart(images, i, reference) for i in range(6)]
+    others = [apart(images, i, images.shown[i]) for i in range(6)]
+    unseen = [apart(held_out, i, reference) for i in range(6)]
+    assert all(b > a for a, b in zip(own, others, strict=True))
+    assert np.mean(own) < 0.93 * np.mean(unseen)
+    assert 0.95 * np.mean(unseen) < np.mean(others) < 1.15 * np.mean(unseen)
 
 
 def test_a_texture_is_not_aligned(tmp_path: Path) -> None:

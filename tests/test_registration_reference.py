@@ -13,7 +13,7 @@ from flawmap.sample_data.dataset import Product
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.registration.aligned import Alignment, looks_aligned
 from flawmap.tiling.registration.pose import Pose
-from flawmap.tiling.registration.reference import MOST_AVERAGED, _averaged, _bands, build_reference
+from flawmap.tiling.registration.reference import MOST_AVERAGED, average_aligned, build_reference, row_bands
 from flawmap.tiling.registration.trimmed import fewest_known, n_trimmed, trimmed_statistics
 from tests.layouts import as_dtype, board_scene, cell_scene, shot
 
@@ -60,7 +60,7 @@ def test_reference_has_no_ghost_and_its_spread_is_the_sensors(kind: str) -> None
     reference = build_reference([str(n) for n in range(8)], lambda n: images[int(n)], lambda *done: calls.append(done))
     assert reference.image.dtype == images[0].dtype and reference.image.shape == images[0].shape
     assert reference.spread.dtype == np.float32 and reference.spread.shape == reference.known.shape == (SIDE, SIDE)
-    assert reference.n_averaged == 8 and len(reference.poses) == 8
+    assert reference.averaged == tuple(range(8)) and len(reference.poses) == 8
     assert calls == [(n + 1, 32) for n in range(32)]
     # The reference's plane is the scene's, but for one pose that all images share.
     plane = reference.poses[0].inverse().after(poses[0])
@@ -90,8 +90,8 @@ def test_border_that_few_images_show_is_not_known() -> None:
 def test_bands_of_rows_give_what_the_whole_gives() -> None:
     poses = some_poses(5)
     images = pictures(poses, "rgb", blots=(1,))
-    whole = _averaged(images[0], poses, [(0, SIDE)], lambda n: images[n])
-    banded = _averaged(images[0], poses, [(0, 70), (70, 71), (71, SIDE)], lambda n: images[n])
+    whole = average_aligned(images[0], poses, [(0, SIDE)], lambda n: images[n])
+    banded = average_aligned(images[0], poses, [(0, 70), (70, 71), (71, SIDE)], lambda n: images[n])
     # A coordinate on the edge between two 1/32 px may fall either way.
     assert np.quantile(np.abs(whole[0].astype(int) - banded[0]), 0.99) <= 1
     assert np.quantile(np.abs(whole[1] - banded[1]), 0.99) < 0.5
@@ -101,7 +101,7 @@ def test_bands_of_rows_give_what_the_whole_gives() -> None:
 @given(height=st.integers(1, 9000), width=st.integers(1, 9000), colour=st.booleans(), count=st.integers(5, 24))
 def test_bands_cover_every_row_and_bound_what_is_held(height: int, width: int, colour: bool, count: int) -> None:
     like = np.broadcast_to(np.uint8(0), (height, width, 3) if colour else (height, width))
-    bands = _bands(like, count)
+    bands = row_bands(like, count)
     assert [y for y0, y1 in bands for y in range(y0, y1)] == list(range(height))
     assert max(y1 - y0 for y0, y1 in bands) * count * like[0].nbytes <= 400_000_000
 
@@ -110,7 +110,7 @@ def test_more_images_than_are_averaged() -> None:
     poses = some_poses(3)
     images = pictures(poses)
     reference = build_reference(list(range(30)), lambda n: images[n % 3])  # type: ignore[arg-type]
-    assert reference.n_averaged == MOST_AVERAGED and len(reference.poses) == 30
+    assert len(set(reference.averaged)) == MOST_AVERAGED and len(reference.poses) == 30
 
 
 def test_what_makes_no_reference() -> None:

@@ -1,7 +1,8 @@
 """Aligned products: one layout in every picture but for a small shift and turn, as of a board or a printed sheet.
 
 Good images are registered onto one another and give the reference and its spread, which the network is shown beside
-each tile: see `flawmap.tiling.context_map`.
+each tile: see `flawmap.tiling.context_map`. In training, tiles of an image are shown what the others say, as inspection
+shows images that the reference was not made of: see `flawmap.tiling.registration.left_out`.
 """
 
 import logging
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.registration.aligned import looks_aligned
+from flawmap.tiling.registration.left_out import contexts_without
 from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.registration.reference import FEWEST_IMAGES, build_reference
 from flawmap.tiling.registration.register import Registration
@@ -41,22 +43,36 @@ def align(
         reach=config.alignment_slack,
     )
     reference = ContextMap.of(built.image, built.spread)
+    shown = [reference] * len(train.paths)
+    for numbers, others in contexts_without(built, train.paths, _reader(train)):
+        report(0.0, "comparing good images with the others")
+        for number in numbers:
+            shown[number] = others
     registration = Registration(built.image)
     poses = [registration.register(held_out.image(i), path) for i, path in enumerate(held_out.paths)]
-    return _laid(train, reference, built.poses, config), _laid(held_out, reference, poses, config)
+    return (
+        _laid(train, reference, shown, built.poses, config),
+        _laid(held_out, reference, [reference] * len(poses), poses, config),
+    )
 
 
-def _laid(images: GoodImages, reference: ContextMap, poses: Sequence[Pose], config: TrainConfig) -> GoodImages:
-    """`images` with their places in `reference`."""
+def _laid(
+    images: GoodImages,
+    reference: ContextMap,
+    shown: list[ContextMap],
+    poses: Sequence[Pose],
+    config: TrainConfig,
+) -> GoodImages:
+    """`images` with their places in `reference`, of which each is shown what `shown` says."""
     to_reference = [pose.to_reference for pose in poses]
     local = [
-        reference.laid_on(images.image(index), matrix, config.alignment_slack)[1]
-        for index, matrix in enumerate(to_reference)
+        context.laid_on(images.image(index), matrix, config.alignment_slack)[1]
+        for index, (context, matrix) in enumerate(zip(shown, to_reference, strict=True))
     ]
     displaced = max(each.largest for each in local)
     if displaced:
         LOG.info("parts of the layout lie up to %.1f px beside their place in good images", displaced)
-    return replace(images, reference=reference, to_reference=to_reference, local=local)
+    return replace(images, reference=reference, shown=shown, to_reference=to_reference, local=local)
 
 
 def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig) -> bool:

@@ -44,9 +44,9 @@ class GoodImages:
 
     Of pictures too large to be held as a whole there are windows, each an image of its own, without padding where it
     is not the picture's end (see `flawmap.training.padded_pictures`): `paths` then names a picture once a window, and
-    `sizes` are the picture's. Of an aligned product, `reference` is what it shows at each place; `to_reference`
-    holds a matrix for each image, and `local` what that leaves over. `counted` tells which pixels count, where not all
-    of them do.
+    `sizes` are the picture's. Of an aligned product, `reference` is what it shows at each place and `shown` what each
+    image is compared with; `to_reference` holds a matrix for each image, and `local` what that leaves over. `counted`
+    tells which pixels count, where not all of them do.
     """
 
     paths: list[Path]
@@ -58,6 +58,7 @@ class GoodImages:
     in_windows: bool = False  # whether there are any such
     beyond: Beyond = "reflected"  # what the padding shows
     reference: ContextMap | None = None
+    shown: list[ContextMap] = field(default_factory=list)
     to_reference: list[Matrix] = field(default_factory=list)
     local: list[LocalShifts] = field(default_factory=list)
     bits: int | None = None  # significant ones of uint16, where a setting or the files say them
@@ -91,7 +92,7 @@ class GoodImages:
     def context(
         self, index: int, y: int, x: int, height: int, width: int, shift: tuple[float, float] = (0.0, 0.0)
     ) -> NDArray[np.generic] | None:
-        """What the reference shows at a tile's place, [height, width, C + 1], (`y`, `x`) in the padded image.
+        """What image `index` is compared with at (`y`, `x`) of its padded picture, [height, width, C + 1].
 
         `shift`: px (x, y) by which it is seen beside its place, as a registration may err. None without a reference.
         """
@@ -99,7 +100,7 @@ class GoodImages:
             return None
         matrix = self.to_reference[index].copy()
         matrix[:, 2] += shift
-        return self.reference.tile(matrix, self.border, self.beyond, y, x, height, width, self.local[index])
+        return self.shown[index].tile(matrix, self.border, self.beyond, y, x, height, width, self.local[index])
 
     @property
     def full_scale(self) -> float:

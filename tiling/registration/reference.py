@@ -35,14 +35,16 @@ class ReferencePicture:
     `spread`: [H, W] float32, the standard deviation of good images around it, in grey levels (of RGB the root mean
     square over the channels), smoothed over 3x3 px.
     `known`: [H, W] bool, False where too few of the images had data (at the border).
-    `poses`: of every good image, in the order given. `n_averaged`: how many of them were averaged.
+    `poses`: of every good image, in the order given. `averaged`: which of them were averaged, and `local`, likewise:
+    what the poses of these left over, empty where that was not looked for.
     """
 
     image: Image
     spread: NDArray[np.float32]
     known: NDArray[np.bool_]
     poses: tuple[Pose, ...]
-    n_averaged: int
+    averaged: tuple[int, ...]
+    local: tuple[LocalShifts, ...]
 
 
 def build_reference(
@@ -64,7 +66,7 @@ def build_reference(
         raise UsageError(f"a reference needs at least {FEWEST_IMAGES} good images, not {len(paths)}")
     first = read(paths[0])
     chosen = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_AVERAGED)).round().astype(int)).tolist()
-    bands = _bands(first, len(chosen))
+    bands = row_bands(first, len(chosen))
     total, done = 2 * len(paths) + (2 * len(bands) + (reach > 0)) * len(chosen), 0
 
     def read_next(number: int) -> Image:
@@ -81,17 +83,17 @@ def build_reference(
 
     poses = _centred(registered(first))
 
-    def averaged(local: list[LocalShifts] | None = None) -> tuple[Image, NDArray[np.float32], NDArray[np.uint8]]:
-        return _averaged(first, [poses[n] for n in chosen], bands, lambda k: read_next(chosen[k]), local)
+    def averaged(local: Sequence[LocalShifts] = ()) -> tuple[Image, NDArray[np.float32], NDArray[np.uint8]]:
+        return average_aligned(first, [poses[n] for n in chosen], bands, lambda k: read_next(chosen[k]), local)
 
     image = averaged()[0]
     poses = registered(image)
-    local = [_displaced(image, read_next(n), poses[n], reach) for n in chosen] if reach else None
+    local = tuple(_displaced(image, read_next(n), poses[n], reach) for n in chosen) if reach else ()
     image, spread, counts = averaged(local)
-    return ReferencePicture(image, spread, counts >= fewest_known(len(chosen)), tuple(poses), len(chosen))
+    return ReferencePicture(image, spread, counts >= fewest_known(len(chosen)), tuple(poses), tuple(chosen), local)
 
 
-def _bands(image: Image, count: int) -> list[tuple[int, int]]:
+def row_bands(image: Image, count: int) -> list[tuple[int, int]]:
     """Rows [y0, y1) of which `count` aligned images may be held at once."""
     height = len(image)
     rows = max(1, _STACK_BYTES // (count * image[0].nbytes))
@@ -113,14 +115,17 @@ def _displaced(reference: Image, image: Image, pose: Pose, reach: int) -> LocalS
     return measure_local_shifts(warp_to_reference(image, pose), reference, reach)
 
 
-def _averaged(
+def average_aligned(
     like: Image,
-    poses: list[Pose],
-    bands: list[tuple[int, int]],
+    poses: Sequence[Pose],
+    bands: Sequence[tuple[int, int]],
     read: Callable[[int], Image],
-    local: list[LocalShifts] | None = None,
+    local: Sequence[LocalShifts] = (),
 ) -> tuple[Image, NDArray[np.float32], NDArray[np.uint8]]:
-    """Trimmed mean (as `like`), standard deviation [H, W] float32 and number of images [H, W] with data."""
+    """Trimmed mean (as `like`), standard deviation [H, W] float32 and number of images [H, W] with data.
+
+    `read(k)` gives the image of pose k, once for each of `bands` of rows; `local`: what each pose leaves over, or none.
+    """
     height, width = like.shape[:2]
     mean, variance = np.empty_like(like), np.empty((height, width), np.float32)
     counts = np.empty((height, width), np.uint8)
