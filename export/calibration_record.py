@@ -27,6 +27,7 @@ from flawmap.tiling.plain_background import PlainBackground
 
 LN_10 = math.log(10)
 EXPONENTIAL = 1e-6  # shapes nearer to 0 make no difference but to rounding
+ENOUGH = 12  # false regions to count, for a rate within a factor of 2
 NAMED = 3  # of the hottest images, in one line
 BEYOND_ALL = 0.5  # of the tail's mean excess, beyond the highest peak: less lets more false regions through
 HEAVIEST_MEAN = 0.5  # of a shape up to this the mean excess is taken as it is: a heavier tail's says little
@@ -172,14 +173,21 @@ class Calibration(BaseModel):
         return min(score, max(self._highest + more, above))
 
     def few_images_note(self, false_alarms: float) -> str:
-        """A sentence when `n_images` cannot vouch for `false_alarms` regions an image, else an empty string."""
-        if false_alarms * self.n_images >= 1:
+        """A sentence when `n_images` cannot vouch for `false_alarms` regions an image, else an empty string.
+
+        They can where the rate lies within a factor of 2 of what was counted (95 %), from `ENOUGH` regions on.
+        """
+        expected = false_alarms * self.n_images
+        if expected >= ENOUGH:
             return ""
-        enough = math.ceil(3 / false_alarms)
+        images = f"{self.n_images} good image{'s' if self.n_images > 1 else ''}"
+        known = "is extrapolated, not counted"
+        if expected >= 1:
+            known = f"was counted on few and may be up to {_highest_factor(expected):.1f} times as much"
         return (
-            f"calibrated on {self.n_images} good image{'s' if self.n_images > 1 else ''}: a rate of {false_alarms:g} "
-            "false regions an image is extrapolated, not counted; "
-            f"{enough} good images would measure it (`flawmap calibrate`)"
+            f"calibrated on {images}: a rate of {false_alarms:g} false regions an image {known}; "
+            f"{math.ceil(ENOUGH / false_alarms)} good images would measure it within a factor of 2 "
+            "(`flawmap calibrate`)"
         )
 
     def left_out_note(self) -> str:
@@ -221,6 +229,16 @@ class Calibration(BaseModel):
         scores = np.concatenate(([self.grow], self.peaks, [self.tail.threshold]))
         rates = np.concatenate(([self.n_regions], above, [self.tail.rate * self.n_images])) / self.n_images
         return np.maximum.accumulate(scores), np.maximum.accumulate(-np.log10(rates))
+
+
+def _highest_factor(count: float) -> float:
+    """By what a rate may exceed the one counted on `count` events: the upper limit of its interval of 95 %.
+
+    Byar's approximation to the limits of a Poisson mean (Breslow and Day, "Statistical methods in cancer research",
+    volume II, IARC, 1987, section 2.3).
+    """
+    above = count + 1
+    return above * (1 - 1 / (9 * above) + 1.96 / (3 * math.sqrt(above))) ** 3 / count
 
 
 def _places(images: Sequence[HotImage]) -> str:

@@ -9,6 +9,7 @@ from scipy import stats
 from flawmap.export.calibration_record import Calibration, ParetoTail
 from flawmap.inspect.calibration.calibrate import fit_tail
 from flawmap.inspect.thresholds import Thresholds
+from tests.bundles import calibration
 
 
 @settings(max_examples=200)
@@ -105,6 +106,20 @@ def test_two_images_do_not_put_ng_beyond_every_defect() -> None:
     assert none_seen.ng == np.nextafter(np.float32(1.81), np.float32(2)) and none_seen.verdict(1.81) != "NG"
 
 
+@given(n_images=st.integers(1, 400), rate=st.floats(0.01, 10))
+def test_how_far_a_rate_may_be_off_is_the_poisson_interval(n_images: int, rate: float) -> None:
+    record = calibration().model_copy(update={"n_images": n_images})
+    note, count = record.few_images_note(rate), n_images * rate
+    low, high = stats.chi2.ppf(0.025, 2 * count) / 2, stats.chi2.ppf(0.975, 2 * count + 2) / 2
+    if not note:
+        assert count / low < 2 and high / count < 2
+    elif "up to" in note:
+        said = float(note.partition("up to ")[2].partition(" ")[0])
+        assert said == pytest.approx(high / count, rel=0.03)
+    else:
+        assert count < 1
+
+
 def test_few_images_say_so() -> None:
     record = Calibration(
         grow=1, n_images=4, n_regions=9, megapixels_per_image=1, peaks=[],
@@ -112,6 +127,9 @@ def test_few_images_say_so() -> None:
     )  # fmt: skip
     note = record.few_images_note(0.1)
     assert "calibrated on 4 good images: a rate of 0.1 false regions an image is extrapolated" in note
-    assert "30 good images would measure it" in note
-    assert record.few_images_note(0.25) == ""
+    assert "120 good images would measure it within a factor of 2" in note
+    assert "is extrapolated" in record.few_images_note(0.24)
+    counted = record.few_images_note(0.25)
+    assert "a rate of 0.25 false regions an image was counted on few and may be up to 5.6 times as much" in counted
+    assert record.few_images_note(3.0) == ""
     assert "1 good image:" in record.model_copy(update={"n_images": 1}).few_images_note(0.1)

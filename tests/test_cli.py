@@ -77,7 +77,7 @@ def test_a_good_folder_ends_with_0(bundle: Path, parts: Path, tmp_path: Path) ->
     assert "note: calibrated on" not in done.stderr
     strict = run("inspect", parts, "-m", bundle, "-o", tmp_path / "strict", "--false-alarms", "0.001")
     assert "note: calibrated on 10 good images: a rate of 0.001 false regions an image is extrapolated" in strict.stderr
-    assert "3000 good images would measure it" in (tmp_path / "strict" / "index.html").read_text(encoding="utf-8")
+    assert "12000 good images would measure it" in (tmp_path / "strict" / "index.html").read_text(encoding="utf-8")
     assert run("report", tmp_path / "run").stdout.strip() == str(tmp_path / "run" / "index.html")
 
 
@@ -148,7 +148,7 @@ def test_calibrate_says_when_images_are_few(bundle: Path, parts: Path, tmp_path:
     make_bundle(tmp_path / "toy.bundle")
     done = run("calibrate", tmp_path / "toy.bundle", parts, "--false-alarms", "0.1")
     assert done.returncode == 0, done.stderr
-    assert "calibrated on 3 good images" in done.stderr and "30 good images would measure it" in done.stderr
+    assert "calibrated on 3 good images" in done.stderr and "120 good images would measure it" in done.stderr
     assert "now allows" not in done.stderr
     assert run("inspect", parts, "-m", tmp_path / "toy.bundle", "-o", tmp_path / "run").returncode == 0
 
