@@ -99,6 +99,14 @@ def test_hard_places_count() -> None:
         assert counted_of(images).look(peak.place.image, peak.place.y, peak.place.x, 1, 1)[0, 0] > 0
 
 
+def test_hard_places_lie_in_the_picture() -> None:
+    images = good_images(2, side=SIDE)
+    peaks, _ = find_peaks(untrained_model(tiny_config()).eval(), images, (0,), time.monotonic())
+    assert peaks
+    for peak in peaks:
+        assert 16 <= peak.place.y < 16 + SIDE and 16 <= peak.place.x < 16 + SIDE
+
+
 def test_evidence_elsewhere_is_none() -> None:
     images = told(ONE_CORNER)
     model = untrained_model(tiny_config()).eval()

@@ -8,16 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import read_image, write_image
+from flawmap.tiling.look_map import LookMap, WhereToLook
 from flawmap.tiling.reading import Reading
+from flawmap.training.config import ImageSettings
+from flawmap.training.counting import count
 from flawmap.training.good_images import (
     GoodImages,
     Normalisation,
     measure_normalisation,
     read_good_images,
 )
+from flawmap.training.scoring import raw_tile
 from tests.products import draw_good, good_images, write_good
 from tests.tiff_by_hand import Page, tiff_by_hand
 
@@ -144,3 +149,40 @@ def test_images_that_differ_in_bits(tmp_path: Path) -> None:
         UsageError, match=r"0\.tif is of 12 bits, another holds values of \d{5}; `image\.bits` says how"
     ):
         read_good_images(paths, cache_gib=1, **READING)
+
+
+@given(
+    y=st.integers(0, 80),
+    x=st.integers(0, 90),
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    look=st.booleans(),
+)
+def test_a_tile_counts_where_its_picture_is(y: int, x: int, height: int, width: int, look: bool) -> None:
+    images = good_images(1, side=70, border=16)
+    inside = np.pad(np.ones((70, 70), np.uint8), 16)
+    assert images.padded[0].shape >= inside.shape
+    inside = np.pad(inside, [(0, a - b) for a, b in zip(images.padded[0].shape, inside.shape, strict=True)])
+    if look:
+        drawn = np.ones((70, 70), np.uint8)
+        drawn[20:50, :30] = 0
+        images = count(images, images, WhereToLook(LookMap(drawn)), ImageSettings())[0]
+        inside[16:86, 16:86] = drawn
+    y, x = min(y, inside.shape[0] - height), min(x, inside.shape[1] - width)
+    expected = inside[y : y + height, x : x + width]
+    tile = raw_tile(images, 0, y, x, height, width)
+    np.testing.assert_array_equal(tile.pixels, images.padded[0][y : y + height, x : x + width])
+    np.testing.assert_array_equal(np.ones((height, width)) if tile.look is None else tile.look, expected)
+
+
+@pytest.mark.parametrize("beyond", ["reflected", "repeated"])
+def test_normalisation_is_of_the_pictures_alone(beyond: Beyond) -> None:
+    bare = measure_normalisation(good_images(3, side=64, border=0))
+    assert measure_normalisation(good_images(3, side=64, border=32, beyond=beyond)) == bare
+
+
+def test_of_a_window_that_counts_what_it_holds_of_the_picture() -> None:
+    """900 rows and 16 px around them, in two windows: the first 200 rows of the padded picture and the last 200."""
+    padded = [np.zeros((200, 102), np.uint8)] * 2
+    images = GoodImages([Path("a")] * 2, list(padded), 16, 0, [(900, 70)] * 2, tops=[0, 732], in_windows=True)
+    assert [images.picture_box(index) for index in (0, 1)] == [(16, 16, 200, 86), (0, 16, 184, 86)]

@@ -122,7 +122,7 @@ def windows(n: int, stride: int) -> list[tuple[int, int]]:
 
 
 def _cells(model: ScoringModel, images: GoodImages, index: int, y: int, x: int, height: int, width: int) -> Cells:
-    """Of the window of `height` x `width` px at (`y`, `x`) of padded image `index`, without what is reflected there."""
+    """Of the window of `height` x `width` px at (`y`, `x`) of padded image `index`, without what lies beyond it."""
     tile = raw_tile(images, index, y, x, height, width)
     evidence = explain_raw(model, tile)[0].cpu().numpy()
     if tile.look is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.context_map import ContextMap, Matrix
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.grid import Box
 from flawmap.tiling.images import describe
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
 from flawmap.tiling.registration.local import LocalShifts
@@ -79,6 +80,13 @@ class GoodImages:
     def place_in_picture(self, index: int, y: int, x: int) -> tuple[int, int]:
         """(y, x) in the picture of pixel (`y`, `x`) in padded image `index`."""
         return y + (self.tops[index] if self.tops else 0) - self.border, x - self.border
+
+    def picture_box(self, index: int) -> Box:
+        """Where the picture lies in padded image `index`; of a window, what the window holds of it."""
+        padded_height = len(self.padded[index])
+        top = self.border - (self.tops[index] if self.tops else 0)
+        height, width = self.sizes[index]
+        return Box(max(0, top), self.border, min(padded_height, top + height), self.border + width)
 
     def image(self, index: int) -> NDArray[np.generic]:
         """Image `index` without its padding, [H, W] or [H, W, C]; not a copy."""
@@ -220,13 +228,14 @@ def agreed_bits(said: dict[int, Path]) -> int | None:
 
 
 def measure_normalisation(images: GoodImages) -> Normalisation:
-    """Mean and standard deviation over a regular sample of all images' pixels, of those that count."""
+    """Mean and standard deviation over a regular sample of all pictures' pixels, of those that count."""
     samples = []
-    for index, image in enumerate(images.padded):
-        step = max(1, int(np.sqrt(image.shape[0] * image.shape[1] / SAMPLED_PIXELS)))
-        sample = image[::step, ::step].reshape(-1, images.channels)
+    for index, padded in enumerate(images.padded):
+        y0, x0, y1, x1 = images.picture_box(index)
+        step = max(1, int(np.sqrt((y1 - y0) * (x1 - x0) / SAMPLED_PIXELS)))
+        sample = padded[y0:y1:step, x0:x1:step].reshape(-1, images.channels)
         if images.counted is not None:
-            sample = sample[images.counted.look(index, 0, 0, *image.shape[:2])[::step, ::step].ravel() > 0]
+            sample = sample[images.counted.look(index, y0, x0, y1 - y0, x1 - x0)[::step, ::step].ravel() > 0]
         samples.append(sample)
     values = np.concatenate(samples).astype(np.float64)
     std = values.std(axis=0)

@@ -168,7 +168,7 @@ def residual_scales(residual: Tensor, boxes: tuple[int, ...]) -> Tensor:
 class RawTile(NamedTuple):
     """A tile as it was cut from a picture, [H, W] or [H, W, C], and what the reference shows there, [H, W, C + 1].
 
-    `look`, uint8 [H, W], is 0 where nothing counts; None where everything does.
+    `look`, uint8 [H, W], is 0 where nothing counts, beyond the picture's border too; None where everything does.
     """
 
     pixels: NDArray[np.generic]
@@ -178,11 +178,15 @@ class RawTile(NamedTuple):
 
 def raw_tile(images: GoodImages, index: int, y: int, x: int, height: int, width: int) -> RawTile:
     """`height` x `width` px from (`y`, `x`) on of padded image `index`, with what goes with them."""
-    return RawTile(
-        images.padded[index][y : y + height, x : x + width],
-        images.context(index, y, x, height, width),
-        None if images.counted is None else images.counted.look(index, y, x, height, width),
-    )
+    look = None if images.counted is None else images.counted.look(index, y, x, height, width)
+    y0, x0, y1, x1 = images.picture_box(index)
+    inside = np.s_[max(0, y0 - y) : max(0, y1 - y), max(0, x0 - x) : max(0, x1 - x)]
+    if y < y0 or x < x0 or y + height > y1 or x + width > x1:
+        shown = np.zeros((height, width), np.uint8)
+        shown[inside] = 1 if look is None else look[inside]
+        look = shown
+    pixels = images.padded[index][y : y + height, x : x + width]
+    return RawTile(pixels, images.context(index, y, x, height, width), look)
 
 
 @torch.no_grad()
