@@ -61,7 +61,7 @@ class Bench:
         self.paths = paths
 
     def grid(self, tile_size: int) -> TileGrid:
-        return TileGrid(self.size, self.size, tile_size, OVERLAP, multiple=STRIDE, border=BORDER)
+        return TileGrid(self.size, self.size, tile_size, OVERLAP, multiple=STRIDE, border=BORDER, padding="replicate")
 
     def session(self, setting: Setting) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()

@@ -48,7 +48,7 @@ def write_untrained_bundle(folder: Path, size: int) -> None:
         network=NetworkInfo(
             kind=config.network.kind, stride=network.stride, receptive_field=score_receptive_field(network)
         ),
-        tile=TileInfo(size=tile, overlap=overlap, border=border),
+        tile=TileInfo(size=tile, overlap=overlap, border=border, padding=config.tile.padding),
         image=ImageInfo(channels=1, dtype="uint8"),
         normalisation=NormalisationInfo(mean=[MEAN], std=[STD]),
     )

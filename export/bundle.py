@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from flawmap.export.bundle_seal import SUMS, check_sums, file_sha256, sealed_files, sums_text
 from flawmap.export.calibration_record import Calibration
 from flawmap.export.part_record import Part
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.padding import Padding
 from flawmap.tiling.reading import Bayer, Pages, Reading
 from flawmap.tiling.whole_file import write_text, write_whole
 
@@ -55,7 +55,7 @@ class TileInfo(BaseModel):
     size: int = Field(ge=1)
     overlap: int = Field(ge=0)
     border: int = Field(ge=0)  # pixels added on every side...
-    beyond: Beyond = "reflected"  # ...and what they show, as in training; older bundles do not say it
+    padding: Padding = "reflect"  # ...and what they show, as in training; older bundles do not say it
 
 
 class ImageInfo(BaseModel):

@@ -67,11 +67,11 @@ def tile_info(checkpoint: Checkpoint) -> TileInfo:
     check_tile_settings(config, network)
     overlap = tile_overlap(config, network)
     if isinstance(network, BottleneckAutoencoder):
-        return TileInfo(size=config.tile.train_size, overlap=overlap, border=0, beyond=config.tile.beyond)
+        return TileInfo(size=config.tile.train_size, overlap=overlap, border=0, padding=config.tile.padding)
     border = config.tile.border
     sizes = image_sizes(checkpoint.split, config.image)
     size = config.tile.size or choose_tile_size(sizes, overlap, network.stride, border)
-    return TileInfo(size=size, overlap=overlap, border=border, beyond=config.tile.beyond)
+    return TileInfo(size=size, overlap=overlap, border=border, padding=config.tile.padding)
 
 
 def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int | None) -> Parity:

@@ -49,7 +49,7 @@ def _fill(folder: Path, checkpoint: ClassicalCheckpoint) -> None:
             size=config.tile.size or choose_tile_size(sizes, overlap, stride, border),
             overlap=overlap,
             border=border,
-            beyond=config.tile.beyond,
+            padding=config.tile.padding,
         ),
         image=ImageInfo.model_validate(
             {

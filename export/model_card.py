@@ -6,11 +6,11 @@ from typing import Any
 
 from flawmap.export.bundle import BundleInfo, ImageInfo, read_bundle, rewrite_bundle
 from flawmap.export.calibration_record import HotImage
-from flawmap.tiling.beyond import Beyond
+from flawmap.tiling.padding import Padding
 
 CARD = "MODEL_CARD.md"
 CALIBRATION = "\n## Calibration\n\n"
-_BEYOND: dict[Beyond, str] = {"reflected": "the picture reflected", "repeated": "its last pixel repeated"}
+_PADDINGS: dict[Padding, str] = {"reflect": "the picture reflected", "replicate": "its last pixel repeated"}
 
 
 def renew_model_card(bundle_dir: Path) -> None:
@@ -39,7 +39,7 @@ def model_card(info: BundleInfo) -> str:
         f"| model | {_model(info.network.kind, settings)} |",
         f"| images it takes | {_images(info.image)}{_shrunk(info.image.longest_side)} |",
         f"| tile | {info.tile.size} px, overlap {info.tile.overlap} px, border {info.tile.border} px "
-        f"({_BEYOND[info.tile.beyond]}) |",
+        f"({_PADDINGS[info.tile.padding]}) |",
         f"| good images learned from | {made['images_trained_on']} |",
         f"| held out to standardise scores | {made['images_standardised_on']} |",
         f"| held out to calibrate | {made['images_held_out_to_calibrate']} |",

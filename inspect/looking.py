@@ -92,7 +92,7 @@ def grid_of(
     Tiles are of the bundle's size unless given.
     """
     tile = info.tile
-    geometry = (height, width, tile_size or tile.size, tile.overlap, info.network.stride, tile.border, tile.beyond)
+    geometry = (height, width, tile_size or tile.size, tile.overlap, info.network.stride, tile.border, tile.padding)
     return TileGrid(*geometry) if look is None else FittedGrid(*geometry, look=look)
 
 

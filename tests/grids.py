@@ -3,8 +3,8 @@
 import numpy as np
 from hypothesis import strategies as st
 
-from flawmap.tiling.beyond import OPENCV
 from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.padding import BORDER_TYPES
 
 DTYPES = [np.uint8, np.uint16, np.float32]
 
@@ -20,7 +20,7 @@ def grids(draw: st.DrawFn, largest: int = 40) -> TileGrid:
         overlap=draw(st.integers(0, tile - 1)) * multiple,
         multiple=multiple,
         border=draw(st.integers(0, 4)) * multiple,
-        beyond=draw(st.sampled_from(sorted(OPENCV))),
+        padding=draw(st.sampled_from(sorted(BORDER_TYPES))),
     )
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.padding import Padding
 from flawmap.tiling.regions import REGION_DTYPE
 
-NUMPY_MODES: dict[Beyond, Any] = {"reflected": "reflect", "repeated": "edge"}  # of np.pad
+NUMPY_MODES: dict[Padding, Any] = {"reflect": "reflect", "replicate": "edge"}  # of np.pad
 
 
 def depth(grid: TileGrid, index: int) -> np.ndarray:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import write_image
+from flawmap.tiling.padding import Padding
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training.config import TrainConfig
 from flawmap.training.fit import train
@@ -73,14 +73,14 @@ def good_images(
     side: int = SIDE,
     tile_size: int = 64,
     border: int = 16,
-    beyond: Beyond = "reflected",
+    padding: Padding = "reflect",
     **kind: Any,
 ) -> GoodImages:
     """As `read_good_images` gives them, without files."""
-    grid = TileGrid(side, side, tile_size, 0, multiple=4, border=border, beyond=beyond)
+    grid = TileGrid(side, side, tile_size, 0, multiple=4, border=border, padding=padding)
     padded = [grid.pad(draw_good(side, side, seed=i, **kind)) for i in range(count)]
     paths = [Path(f"{i:03}.tif") for i in range(count)]
-    return GoodImages(paths, padded, border, left_out=0, sizes=[(side, side)] * count, beyond=beyond)
+    return GoodImages(paths, padded, border, left_out=0, sizes=[(side, side)] * count, padding=padding)
 
 
 def silent(progress: float, text: str) -> None:

@@ -49,7 +49,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def read(paths: list[Path]) -> GoodImages:
-    return read_good_images(paths, tile_size=64, multiple=4, border=16, beyond="repeated", cache_gib=1)
+    return read_good_images(paths, tile_size=64, multiple=4, border=16, padding="replicate", cache_gib=1)
 
 
 def test_the_reference_goes_through_checkpoint_and_bundle(bundle: Path) -> None:
@@ -185,6 +185,8 @@ def test_alignment_is_found_out(tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert aligned.reference is not None and aligned_held_out.reference is aligned.reference
     assert len(aligned.to_reference) == 5 and len(aligned_held_out.to_reference) == 1
     assert "alignment is on: the images show one layout" in caplog.text
+    assert all(shown is aligned.reference for shown in aligned.shown)
+    assert "each image is compared with a reference that it is part of: 5 good images to learn from" in caplog.text
 
 
 def test_a_picture_is_compared_with_what_the_others_show(tmp_path: Path) -> None:
@@ -192,7 +194,11 @@ def test_a_picture_is_compared_with_what_the_others_show(tmp_path: Path) -> None
     paths = [tmp_path / f"{i:02}.png" for i in range(12)]
     for i, path in enumerate(paths):
         write_image(path, picture(i))
-    images, held_out = align(read(paths[:6]), read(paths[6:]), tiny_config(alignment=True), silent)
+    told: list[str] = []
+    images, held_out = align(
+        read(paths[:6]), read(paths[6:]), tiny_config(alignment=True), lambda _, text: told.append(text)
+    )
+    assert told[-1] == "comparing good images with the others, 6 of 6"
     reference = images.reference
     assert reference is not None
     assert all(shown is reference for shown in held_out.shown)

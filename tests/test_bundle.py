@@ -37,9 +37,9 @@ def test_a_sound_bundle_is_read(folder: Path) -> None:
 
 def test_a_bundle_that_does_not_say_what_lies_beyond_the_border_was_shown_a_reflection(folder: Path) -> None:
     content = json.loads((folder / INFO).read_text())
-    del content["tile"]["beyond"]
+    del content["tile"]["padding"]
     rewrite_info(folder, content)
-    assert read_bundle(folder).info.tile.beyond == "reflected"
+    assert read_bundle(folder).info.tile.padding == "reflect"
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")

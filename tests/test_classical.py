@@ -1,5 +1,6 @@
 """Models without a network: the same numbers as scikit-image, scikit-learn and scipy give, and the way to a verdict."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -278,6 +279,16 @@ def test_the_checkpoint_reads_back(made: tuple[str, Path]) -> None:
     assert (folder / "again" / GOLDEN_SCORE).read_bytes() == kept
 
 
+def test_a_checkpoint_of_before_there_was_a_padding_was_shown_reflections(
+    made: tuple[str, Path], tmp_path: Path
+) -> None:
+    arrays = dict(np.load(made[1] / "work" / "model.npz"))
+    about = json.loads(str(arrays["about"]))
+    del about["config"]["tile"]["padding"]
+    np.savez(tmp_path / "model.npz", **(arrays | {"about": np.array(json.dumps(about))}))
+    assert checkpoints.load(tmp_path / "model.npz").config.tile.padding == "reflect"
+
+
 def copied(made: tuple[str, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(made[1] / "b", tmp_path / "b"))
 
@@ -363,7 +374,7 @@ def test_labels_that_are_none(tmp_path: Path) -> None:
         labelled_images(dataset, ImageSettings())
     write_image(dataset / "ground_truth" / "patch" / "1_mask.png", np.ones((8, 9), np.uint8))
     with pytest.raises(UsageError, match=r"1_mask\.png is 9x8 px, its image .*1\.png 192x192 px"):
-        list(labelled_windows(labelled_images(dataset, ImageSettings()), ImageSettings()))
+        list(labelled_windows(labelled_images(dataset, ImageSettings()), ImageSettings(), "reflect"))
     shutil.rmtree(dataset / "test" / "patch")
     with pytest.raises(UsageError, match=r"has no defective image in .*test"):
         labelled_images(dataset, ImageSettings())
@@ -371,11 +382,11 @@ def test_labels_that_are_none(tmp_path: Path) -> None:
 
 def test_labelled_windows_know_their_share(tmp_path: Path) -> None:
     pairs = labelled_images(labelled(tmp_path / "d"), ImageSettings())
-    features, share = next(labelled_windows(pairs, ImageSettings()))
+    features, share = next(labelled_windows(pairs, ImageSettings(), "reflect"))
     assert features.shape == (25, N_FEATURES)
     assert share.reshape(5, 5)[2, 2] == 1.0  # the patch is a window
     assert share.reshape(5, 5)[0, 0] == 0.0
-    _, small = next(labelled_windows(pairs, ImageSettings(longest_side=96)))
+    _, small = next(labelled_windows(pairs, ImageSettings(longest_side=96), "reflect"))
     assert small.shape == (4,)
 
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from skimage.transform import AffineTransform, warp
 
-from flawmap.tiling.beyond import OPENCV
 from flawmap.tiling.context_map import SPREAD_STEPS, ContextMap
 from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.padding import BORDER_TYPES
 
 
 def smooth(height: int, width: int, channels: int, dtype: str, seed: int) -> NDArray[np.generic]:
@@ -73,13 +73,13 @@ def test_a_tile_shows_what_the_whole_padded_context_shows(
 ) -> None:
     height, width = data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60))
     reference = ContextMap.of(smooth(height, width, 1, "float32", seed), np.ones((height, width), np.float32))
-    border, beyond = data.draw(st.sampled_from([0, 8, 24])), data.draw(st.sampled_from(sorted(OPENCV)))
-    grid = TileGrid(height, width, 32, 0, multiple=8, border=border, beyond=beyond)
+    border, padding = data.draw(st.sampled_from([0, 8, 24])), data.draw(st.sampled_from(sorted(BORDER_TYPES)))
+    grid = TileGrid(height, width, 32, 0, multiple=8, border=border, padding=padding)
     m = matrix(angle, dx, dy)
     padded = grid.pad(reference.seen_by(m))
     y = data.draw(st.integers(0, grid.padded_height - 32))
     x = data.draw(st.integers(0, grid.padded_width - 32))
-    tile = reference.tile(m, border, beyond, y, x, 32, 32)
+    tile = reference.tile(m, border, padding, y, x, 32, 32)
     assert tile.shape == (32, 32, 2)
     # OpenCV rounds places to 1/32 px, from another corner here than there.
     np.testing.assert_allclose(tile, padded[y : y + 32, x : x + 32], atol=0.02)

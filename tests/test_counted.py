@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.images import write_image
 from flawmap.tiling.look_map import LookMap, WhereToLook
+from flawmap.tiling.padding import Padding
 from flawmap.training.camera import Camera
 from flawmap.training.checkpoint import load
 from flawmap.training.classical.good_squares import good_squares
@@ -48,12 +48,12 @@ def counted_of(images: GoodImages) -> Counted:
 @settings(max_examples=40)
 @given(
     look=looks(SIDE, SIDE),
-    beyond=st.sampled_from(sorted(NUMPY_MODES)),
+    padding=st.sampled_from(sorted(NUMPY_MODES)),
     seed=st.integers(0, 1000),
     size=st.sampled_from([16, 32, 64]),
 )
-def test_something_counts_in_every_tile_drawn(look: NDArray[np.uint8], beyond: Beyond, seed: int, size: int) -> None:
-    images = told(look, good_images(3, side=SIDE, beyond=beyond))
+def test_something_counts_in_every_tile_drawn(look: NDArray[np.uint8], padding: Padding, seed: int, size: int) -> None:
+    images = told(look, good_images(3, side=SIDE, padding=padding))
     counted, rng = counted_of(images), np.random.default_rng(seed)
     for _ in range(10):
         index = images.draw(rng)
@@ -62,7 +62,7 @@ def test_something_counts_in_every_tile_drawn(look: NDArray[np.uint8], beyond: B
         assert 0 <= y <= height - size and 0 <= x <= width - size
         tile = counted.look(index, y, x, size, size)
         assert tile.any()
-        padded = np.pad(look, images.border, mode=NUMPY_MODES[beyond])
+        padded = np.pad(look, images.border, mode=NUMPY_MODES[padding])
         np.testing.assert_array_equal(tile, padded[y : y + size, x : x + size])
 
 

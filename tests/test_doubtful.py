@@ -128,7 +128,7 @@ def test_what_does_not_count_is_not_doubtful() -> None:
     drawn = np.ones((96, 96), np.uint8)
     drawn[:48] = 0
     sizes = [image.shape[:2] for image in images.padded]
-    counted = Counted(images.sizes, sizes, images.border, images.beyond, look_map=LookMap(drawn))
+    counted = Counted(images.sizes, sizes, images.border, images.padding, look_map=LookMap(drawn))
     doubtful = find_doubtful(untrained_model(REPAIR), replace(images, counted=counted), 0.1, (1,), FOREVER)
     assert [peak.place.image for peak in doubtful.peaks] == [9]
 

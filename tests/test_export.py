@@ -137,7 +137,7 @@ def test_every_bundle_reads_back_and_passes_its_self_test(which: str, request: p
 def test_the_bundle_describes_its_training(bundle: Path) -> None:
     info = read_bundle(bundle).info
     assert (info.product, info.image.channels, info.image.dtype) == ("ribs", 1, "uint8")
-    assert (info.tile.border, info.tile.beyond) == (16, "repeated")
+    assert (info.tile.border, info.tile.padding) == (16, "replicate")
     assert info.provenance["settings"] == trained()[2].model_dump(mode="json")
     assert info.provenance["training_steps"] == 60
     assert len(info.provenance["held_out_to_calibrate"]) == 2
@@ -426,7 +426,7 @@ def test_the_tile_size_without_images(overlap: int, stride: int, expected: int) 
 def test_proof_images_are_real(bundle: Path) -> None:
     """Golden tiles are cut from images that were held out."""
     loaded = checkpoints.load(trained()[0])
-    padded = TileGrid(96, 96, 64, 0, multiple=4, border=16, beyond="repeated").pad(
+    padded = TileGrid(96, 96, 64, 0, multiple=4, border=16, padding="replicate").pad(
         read_image(loaded.split.standardise[0])
     )
     golden = np.load(bundle / "golden" / "tiles.npy")

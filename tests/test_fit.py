@@ -218,6 +218,13 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.proof_tiles, loaded.proof_tiles)
 
 
+def test_a_checkpoint_of_before_there_was_a_padding_was_shown_reflections(tmp_path: Path) -> None:
+    content = torch.load(trained()[0], weights_only=True)
+    assert content["config"]["tile"].pop("padding") == "replicate"
+    torch.save(content | {"flawmap_checkpoint": 2}, tmp_path / "old.ckpt")
+    assert checkpoints.load(tmp_path / "old.ckpt").config.tile.padding == "reflect"
+
+
 def test_what_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"`CHECKPOINT` \(=.*none\.ckpt\) .* there is no such file"):
         checkpoints.load(tmp_path / "none.ckpt")
@@ -225,8 +232,11 @@ def test_what_is_no_checkpoint(tmp_path: Path) -> None:
         (tmp_path / "bad.ckpt").write_bytes(content)
         with pytest.raises(UsageError, match=r"`CHECKPOINT` \(=.*bad\.ckpt\) is not a flawmap checkpoint: \S"):
             checkpoints.load(tmp_path / "bad.ckpt")
-    torch.save({"flawmap_checkpoint": 99}, tmp_path / "new.ckpt")
-    with pytest.raises(UsageError, match=r"must be a model\.ckpt that `flawmap train` wrote, of format 2"):
+    torch.save({"weights": 99}, tmp_path / "new.ckpt")
+    with pytest.raises(UsageError, match=r"must be a model\.ckpt that `flawmap train` wrote"):
+        checkpoints.load(tmp_path / "new.ckpt")
+    torch.save({"flawmap_checkpoint": 1}, tmp_path / "new.ckpt")
+    with pytest.raises(UsageError, match=r"is of format 1, this flawmap reads 2 and 3: train again"):
         checkpoints.load(tmp_path / "new.ckpt")
     torch.save([1], tmp_path / "list.ckpt")
     with pytest.raises(UsageError, match=r"must be a model\.ckpt"):

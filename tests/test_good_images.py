@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import ImageError, UsageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.look_map import LookMap, WhereToLook
+from flawmap.tiling.padding import Padding
 from flawmap.tiling.reading import Reading
 from flawmap.training.config import ImageSettings
 from flawmap.training.counting import count
@@ -26,7 +26,7 @@ from flawmap.training.scoring import raw_tile
 from tests.products import draw_good, good_images, write_good
 from tests.tiff_by_hand import Page, tiff_by_hand
 
-READING: dict[str, Any] = {"tile_size": 64, "multiple": 4, "border": 16, "beyond": "repeated"}
+READING: dict[str, Any] = {"tile_size": 64, "multiple": 4, "border": 16, "padding": "replicate"}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -37,7 +37,7 @@ def test_images_are_read_and_padded_as_inspection_pads_them(tmp_path: Path, chan
     images = read_good_images(paths, cache_gib=1, report=lambda done, total: told.append((done, total)), **READING)
     assert images.paths == paths
     assert (images.channels, images.dtype, images.left_out) == (channels, np.dtype(dtype), 0)
-    grid = TileGrid(70, 70, 64, 0, multiple=4, border=16, beyond="repeated")
+    grid = TileGrid(70, 70, 64, 0, multiple=4, border=16, padding="replicate")
     for path, padded in zip(paths, images.padded, strict=True):
         np.testing.assert_array_equal(padded, grid.pad(read_image(path)))
     assert told[-1] == (6, 6)
@@ -175,10 +175,10 @@ def test_a_tile_counts_where_its_picture_is(y: int, x: int, height: int, width: 
     np.testing.assert_array_equal(np.ones((height, width)) if tile.look is None else tile.look, expected)
 
 
-@pytest.mark.parametrize("beyond", ["reflected", "repeated"])
-def test_normalisation_is_of_the_pictures_alone(beyond: Beyond) -> None:
+@pytest.mark.parametrize("padding", ["reflect", "replicate"])
+def test_normalisation_is_of_the_pictures_alone(padding: Padding) -> None:
     bare = measure_normalisation(good_images(3, side=64, border=0))
-    assert measure_normalisation(good_images(3, side=64, border=32, beyond=beyond)) == bare
+    assert measure_normalisation(good_images(3, side=64, border=32, padding=padding)) == bare
 
 
 def test_of_a_window_that_counts_what_it_holds_of_the_picture() -> None:

@@ -76,7 +76,7 @@ def test_pad_shows_what_numpy_shows(grid: TileGrid, dtype: type, channels: int |
     padded = grid.pad(image)
     assert padded.dtype == dtype
     assert padded.flags.c_contiguous
-    np.testing.assert_array_equal(padded, np.pad(image, around, mode=naive_tiling.NUMPY_MODES[grid.beyond]))
+    np.testing.assert_array_equal(padded, np.pad(image, around, mode=naive_tiling.NUMPY_MODES[grid.padding]))
 
 
 def test_pad_of_one_row_repeats_it() -> None:

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import OPENCV, Beyond
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.look_map import EVERYWHERE, LookMap, WhereToLook
+from flawmap.tiling.padding import BORDER_TYPES, Padding
 from flawmap.tiling.registration.pose import Pose
 
 HEIGHT, WIDTH = 60, 80
@@ -47,20 +47,20 @@ def test_the_look_moves_with_the_part(seed: int, pose: Pose) -> None:
 @given(
     seed=st.integers(0, 1000),
     pose=st.none() | poses(),
-    beyond=st.sampled_from(sorted(OPENCV)),
+    padding=st.sampled_from(sorted(BORDER_TYPES)),
     y=st.integers(0, 60),
     x=st.integers(0, 70),
     height=st.integers(1, 24),
     width=st.integers(1, 24),
 )
 def test_a_tile_of_the_look_is_cut_from_the_padded_look(
-    seed: int, pose: Pose | None, beyond: Beyond, y: int, x: int, height: int, width: int
+    seed: int, pose: Pose | None, padding: Padding, y: int, x: int, height: int, width: int
 ) -> None:
     look_map = LookMap(some_look(seed))
     matrix = None if pose is None else pose.to_reference
-    grid = TileGrid(HEIGHT, WIDTH, 32, 0, multiple=4, border=12, beyond=beyond)
+    grid = TileGrid(HEIGHT, WIDTH, 32, 0, multiple=4, border=12, padding=padding)
     padded = grid.pad(look_map.seen_by(matrix))
-    tile = look_map.tile(matrix, 12, beyond, y, x, height, width)
+    tile = look_map.tile(matrix, 12, padding, y, x, height, width)
     expected = padded[y : y + height, x : x + width]
     # A moved tile is computed from another corner: OpenCV's fixed point may round a border pixel the other way.
     assert (tile != expected).mean() <= (0 if pose is None else 0.05)

@@ -26,7 +26,7 @@ from flawmap.training.tile_batches import HardPlace
 from tests.products import draw_good, silent, tiny_config
 
 STRIP_PIXELS = "flawmap.tiling.strips.open_rows.STRIP_PIXELS"
-READING: dict[str, Any] = {"tile_size": 64, "multiple": 4, "border": 16, "beyond": "repeated"}
+READING: dict[str, Any] = {"tile_size": 64, "multiple": 4, "border": 16, "padding": "replicate"}
 
 
 @given(
@@ -73,7 +73,7 @@ def test_windows_are_cut_from_the_padded_picture(
     assert sum(padded.nbytes for padded in images.padded) <= allowed
     for path, padded, top, size in zip(images.paths, images.padded, images.tops, images.sizes, strict=True):
         image = read_image(path)
-        grid = TileGrid(*image.shape[:2], 64, 0, multiple=4, border=16, beyond="repeated")
+        grid = TileGrid(*image.shape[:2], 64, 0, multiple=4, border=16, padding="replicate")
         assert size == image.shape[:2]
         np.testing.assert_array_equal(padded, grid.pad(image)[top : top + len(padded)])
     assert images.place_in_picture(1, 3, 20) == (images.tops[1] + 3 - 16, 4)

@@ -11,8 +11,8 @@ from flawmap.inspect.defects import CANDIDATES_MAX, FRAGMENT_REACH
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import REVIEW_BAND, Thresholds
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import ImageError, UsageError
+from flawmap.tiling.padding import Padding
 from flawmap.tiling.regions import REGION_DTYPE, TooManyRunsError, find_regions
 from tests.bundles import calibration, find_defects, good_image, make_bundle, toy_score
 from tests.naive_tiling import NUMPY_MODES
@@ -29,8 +29,8 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, str], B
     return {kind: make_bundle(folder / f"{kind[0]}{kind[1]}", channels=kind[0], dtype=kind[1]) for kind in kinds}
 
 
-def tiled(bundle: Bundle, tile_size: int, overlap: int, batch_size: int = 1, beyond: Beyond = "reflected") -> Pipeline:
-    tile = TileInfo(size=tile_size, overlap=overlap, border=BORDER, beyond=beyond)
+def tiled(bundle: Bundle, tile_size: int, overlap: int, batch_size: int = 1, padding: Padding = "reflect") -> Pipeline:
+    tile = TileInfo(size=tile_size, overlap=overlap, border=BORDER, padding=padding)
     info = bundle.info.model_copy(update={"tile": tile})
     bundle = Bundle(bundle.folder, info, bundle.digest)
     return Pipeline(bundle, TileScorer(bundle, "cpu", batch_size), Thresholds.of(calibration(), 0.1))
@@ -41,10 +41,10 @@ def pipeline(bundles: dict[tuple[int, str], Bundle]) -> Pipeline:
     return tiled(bundles[1, "uint8"], 64, 16)
 
 
-def scored_at_once(image: NDArray, dtype: str, beyond: Beyond = "reflected") -> NDArray[np.float32]:
+def scored_at_once(image: NDArray, dtype: str, padding: Padding = "reflect") -> NDArray[np.float32]:
     """The whole image through the network's formula in one piece, padded as training showed it."""
     borders = [(BORDER, BORDER)] * 2 + [(0, 0)] * (image.ndim - 2)
-    return toy_score(np.pad(image, borders, mode=NUMPY_MODES[beyond])[None], dtype)[0, BORDER:-BORDER, BORDER:-BORDER]
+    return toy_score(np.pad(image, borders, mode=NUMPY_MODES[padding])[None], dtype)[0, BORDER:-BORDER, BORDER:-BORDER]
 
 
 kinds = st.tuples(st.sampled_from([1, 3]), st.sampled_from(["uint8", "uint16", "float32"]))
@@ -58,7 +58,7 @@ kinds = st.tuples(st.sampled_from([1, 3]), st.sampled_from(["uint8", "uint16", "
     tile_size=st.integers(3, 20).map(lambda n: n * STRIDE),
     overlap=st.integers(1, 19).map(lambda n: n * STRIDE),
     batch_size=st.integers(1, 5),
-    beyond=st.sampled_from(sorted(NUMPY_MODES)),
+    padding=st.sampled_from(sorted(NUMPY_MODES)),
 )
 def test_tiled_equals_whole(
     bundles: dict[tuple[int, str], Bundle],
@@ -68,15 +68,15 @@ def test_tiled_equals_whole(
     tile_size: int,
     overlap: int,
     batch_size: int,
-    beyond: Beyond,
+    padding: Padding,
 ) -> None:
     """Any tile size, any overlap that covers the receptive field of 5 px, any batch."""
     overlap = min(overlap, tile_size - STRIDE)
     image = good_image(height, width, channels=kind[0], dtype=kind[1], seed=height * width, defects=2)
-    heatmap, reconstruction = tiled(bundles[kind], tile_size, overlap, batch_size, beyond).heatmap(image)
+    heatmap, reconstruction = tiled(bundles[kind], tile_size, overlap, batch_size, padding).heatmap(image)
     assert (heatmap.dtype, heatmap.shape) == (np.float32, (height, width))
     assert (reconstruction.dtype, reconstruction.shape) == (image.dtype, image.shape)
-    np.testing.assert_allclose(heatmap, scored_at_once(image, kind[1], beyond), atol=1e-4)
+    np.testing.assert_allclose(heatmap, scored_at_once(image, kind[1], padding), atol=1e-4)
 
 
 def test_a_dot_is_found_where_it_is(pipeline: Pipeline) -> None:

@@ -55,9 +55,9 @@ def test_the_context_follows_a_panel() -> None:
 
     assert wrong(seen) < 0.1 * wrong(rigid)
     # A tile of the context is what the whole shows, beyond its border too.
-    np.testing.assert_array_equal(context.tile(HOME, 0, "repeated", 300, 310, 128, 96, local), seen[300:428, 310:406])
+    np.testing.assert_array_equal(context.tile(HOME, 0, "replicate", 300, 310, 128, 96, local), seen[300:428, 310:406])
     padded = np.pad(seen, ((16, 16), (16, 16), (0, 0)), mode="edge")
-    np.testing.assert_array_equal(context.tile(HOME, 16, "repeated", 0, 330, 64, 64, local), padded[:64, 330:394])
+    np.testing.assert_array_equal(context.tile(HOME, 16, "replicate", 0, 330, 64, 64, local), padded[:64, 330:394])
 
 
 def test_nothing_is_found_where_the_pose_fits() -> None:

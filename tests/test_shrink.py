@@ -151,7 +151,7 @@ def test_the_bundle_remembers_and_older_ones_read(tmp_path: Path) -> None:
 
 def test_training_reads_what_inspection_will_see(tmp_path: Path) -> None:
     paths = write_good(tmp_path / "good", 2, side=200)
-    reading: dict[str, Any] = {"tile_size": 32, "multiple": 4, "border": 8, "beyond": "repeated", "cache_gib": 1.0}
+    reading: dict[str, Any] = {"tile_size": 32, "multiple": 4, "border": 8, "padding": "replicate", "cache_gib": 1.0}
     images = read_good_images(paths, longest_side=100, **reading)
     assert images.padded[0].shape == (116, 116)
     assert read_good_images(paths, **reading).padded[0].shape == (216, 216)

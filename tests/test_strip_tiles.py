@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import OPENCV
 from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.padding import BORDER_TYPES
 from flawmap.tiling.stitch import Stitcher
 from flawmap.tiling.strips.grid_band import GridBand, bands_of
 from flawmap.tiling.strips.padded_rows import PaddedRows
@@ -44,8 +44,8 @@ def grids(draw: st.DrawFn) -> TileGrid:
     overlap = draw(st.integers(0, tile // multiple - 1)) * multiple
     border = draw(st.integers(0, 12)) * multiple
     height, width = draw(st.integers(1, 150)), draw(st.integers(1, 60))
-    beyond = draw(st.sampled_from(sorted(OPENCV)))
-    return TileGrid(height, width, tile, overlap, multiple=multiple, border=border, beyond=beyond)
+    padding = draw(st.sampled_from(sorted(BORDER_TYPES)))
+    return TileGrid(height, width, tile, overlap, multiple=multiple, border=border, padding=padding)
 
 
 def drawn(grid: TileGrid, channels: int, dtype: str, seed: int = 0) -> NDArray[Any]:

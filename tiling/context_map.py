@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import Beyond, seen_at
 from flawmap.tiling.grid import Box
+from flawmap.tiling.padding import Padding, source_index
 from flawmap.tiling.registration.local import LocalShifts, measure_local_shifts, warp_displaced
 
 SPREAD_STEPS = 8.0  # codes a grey level: integer images keep spreads of up to 31.9 of 255 grey levels in 8 bits
@@ -68,7 +68,7 @@ class ContextMap:
         self,
         to_reference: Matrix,
         border: int,
-        beyond: Beyond,
+        padding: Padding,
         y: int,
         x: int,
         height: int,
@@ -79,8 +79,8 @@ class ContextMap:
 
         As `TileGrid.pad` would show them, but only these px are computed: [height, width, C + 1].
         """
-        rows = seen_at(np.arange(y - border, y - border + height), self.shape[0], beyond)
-        columns = seen_at(np.arange(x - border, x - border + width), self.shape[1], beyond)
+        rows = source_index(np.arange(y - border, y - border + height), self.shape[0], padding)
+        columns = source_index(np.arange(x - border, x - border + width), self.shape[1], padding)
         y0, x0 = int(rows.min()), int(columns.min())
         part = self._warp(to_reference, y0, x0, int(rows.max()) + 1 - y0, int(columns.max()) + 1 - x0)
         if local:

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from flawmap.tiling.beyond import OPENCV, Beyond
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.padding import BORDER_TYPES, Padding
 from flawmap.tiling.threads import in_threads
 from flawmap.tiling.tile_kernels import copy_tiles
 
@@ -57,11 +57,11 @@ def owned_ends(starts: np.ndarray, tile_size: int) -> np.ndarray:
     return np.append(middles, starts[-1] + tile_size)
 
 
-def cut_tiles(image: np.ndarray, corners: np.ndarray, tile_size: int, beyond: Beyond, out: np.ndarray) -> int:
+def cut_tiles(image: np.ndarray, corners: np.ndarray, tile_size: int, padding: Padding, out: np.ndarray) -> int:
     """Fill `out` with the tiles of `image` at `corners` (y, x), int64 [n, 2], and return n; the rest is untouched.
 
-    Where they reach beyond `image` [H, W(, C)] they show what `beyond` says: see `flawmap.tiling.beyond`. `out` [>= n,
-    tile_size, tile_size(, C)] has its dtype; both are C-contiguous. ValueError otherwise.
+    Where they reach beyond `image` [H, W(, C)] they show what `padding` says. `out` [>= n, tile_size, tile_size(, C)]
+    has its dtype; both are C-contiguous. ValueError otherwise.
     """
     expected = (tile_size, tile_size, *image.shape[2:])
     if out.shape[1:] != expected or out.dtype != image.dtype:
@@ -71,8 +71,10 @@ def cut_tiles(image: np.ndarray, corners: np.ndarray, tile_size: int, beyond: Be
     bytes_a_pixel = image.itemsize * math.prod(image.shape[2:])
     rows = image.view(np.uint8).reshape(image.shape[0], -1)
     tiles = out.view(np.uint8).reshape(len(out), tile_size, -1)[: len(corners)]
-    repeated = beyond == "repeated"
-    in_threads(lambda part, parts: copy_tiles(rows, corners, bytes_a_pixel, repeated, tiles, part, parts), tiles.nbytes)
+    replicate = padding == "replicate"
+    in_threads(
+        lambda part, parts: copy_tiles(rows, corners, bytes_a_pixel, replicate, tiles, part, parts), tiles.nbytes
+    )
     return len(corners)
 
 
@@ -83,7 +85,7 @@ class TileGrid:
     Tile starts, the tile size and the padded size are multiples of `multiple` px (the network's stride), because a
     convolutional network with pooling answers differently at other offsets. `border` px are added on every side
     first (as training saw a picture's edge), then below and to the right up to such a multiple and up to one tile; they
-    show what `beyond` says. Tiles are numbered row by row.
+    show what `padding` says. Tiles are numbered row by row.
 
     Raises UsageError for an impossible geometry.
     """
@@ -94,7 +96,7 @@ class TileGrid:
     overlap: int
     multiple: int = 1
     border: int = 0
-    beyond: Beyond = "reflected"
+    padding: Padding = "reflect"
 
     def __post_init__(self) -> None:
         for name in ("height", "width", "tile_size", "multiple"):
@@ -212,7 +214,7 @@ class TileGrid:
             bottom=self.padded_height - self.height - self.border,
             left=self.border,
             right=self.padded_width - self.width - self.border,
-            borderType=OPENCV[self.beyond],
+            borderType=BORDER_TYPES[self.padding],
         )
         return padded.reshape(*padded.shape[:2], *image.shape[2:])  # cv2 drops a last axis of 1
 
@@ -234,4 +236,4 @@ class TileGrid:
         corners = self.starts[first : first + count]
         if image.shape[:2] != sizes[1]:
             corners = corners - self.border
-        return cut_tiles(image, corners, self.tile_size, self.beyond, out)
+        return cut_tiles(image, corners, self.tile_size, self.padding, out)

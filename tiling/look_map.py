@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import Beyond, seen_at
 from flawmap.tiling.context_map import Matrix
+from flawmap.tiling.padding import Padding, source_index
 from flawmap.tiling.shrink import shrunk_size
 
 Look = NDArray[np.uint8]
@@ -52,10 +52,12 @@ class LookMap:
         """
         return self.pixels if to_map is None else self._moved(to_map, 0, 0, *self.shape)
 
-    def tile(self, to_map: Matrix | None, border: int, beyond: Beyond, y: int, x: int, height: int, width: int) -> Look:
-        """`height` x `width` px of the look from (`y`, `x`) on, in an image padded by `border` px as `beyond` says."""
-        rows = seen_at(np.arange(y - border, y - border + height), self.shape[0], beyond)
-        columns = seen_at(np.arange(x - border, x - border + width), self.shape[1], beyond)
+    def tile(
+        self, to_map: Matrix | None, border: int, padding: Padding, y: int, x: int, height: int, width: int
+    ) -> Look:
+        """`height` x `width` px of the look from (`y`, `x`) on, in an image padded by `border` px as `padding` says."""
+        rows = source_index(np.arange(y - border, y - border + height), self.shape[0], padding)
+        columns = source_index(np.arange(x - border, x - border + width), self.shape[1], padding)
         if to_map is None:
             return np.asarray(self.pixels[np.ix_(rows, columns)])
         y0, x0 = int(rows.min()), int(columns.min())

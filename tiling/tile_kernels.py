@@ -18,14 +18,14 @@ def copy_tiles(
     image: np.ndarray,
     corners: np.ndarray,
     bytes_a_pixel: int,
-    repeated: bool,
+    replicate: bool,
     tiles: np.ndarray,
     part: int,
     parts: int,
 ) -> None:
     """Copy the tiles at `corners` [n, 2] (y, x in px) of `image` [height, width] bytes into `tiles` [n, rows, width].
 
-    Where tiles reach beyond the image its last pixel is seen, `repeated`, or the image reflected without repeating it.
+    Where tiles reach beyond the image they show its last pixel (`replicate`), or the image reflected at it.
     """
     size = tiles.shape[1]
     height, width = image.shape[0], image.shape[1] // bytes_a_pixel
@@ -34,13 +34,13 @@ def copy_tiles(
         left = min(max(0, -x0), size)  # px of the tile: up to here, and from `right` on, beyond the image
         right = max(left, min(size, width - x0))
         for y in range(size * part // parts, size * (part + 1) // parts):
-            image_y = _seen_at(y0 + y, height, repeated)
+            image_y = _source_index(y0 + y, height, replicate)
             _copy_bytes(
                 image, image_y, (x0 + left) * bytes_a_pixel, tiles, k, y, left * bytes_a_pixel, right * bytes_a_pixel
             )
             if left > 0 or right < size:  # to be called for nothing took three times as long as the copy
-                _copy_beyond(image, image_y, x0, 0, left, width, bytes_a_pixel, repeated, tiles, k, y)
-                _copy_beyond(image, image_y, x0, right, size, width, bytes_a_pixel, repeated, tiles, k, y)
+                _copy_padding(image, image_y, x0, 0, left, width, bytes_a_pixel, replicate, tiles, k, y)
+                _copy_padding(image, image_y, x0, right, size, width, bytes_a_pixel, replicate, tiles, k, y)
 
 
 @compiled
@@ -54,7 +54,7 @@ def _copy_bytes(
 
 
 @compiled
-def _copy_beyond(
+def _copy_padding(
     image: np.ndarray,
     image_y: int,
     x0: int,
@@ -62,23 +62,23 @@ def _copy_beyond(
     end: int,
     width: int,
     bytes_a_pixel: int,
-    repeated: bool,
+    replicate: bool,
     tiles: np.ndarray,
     k: int,
     y: int,
 ) -> None:
     for x in range(begin, end):
-        source = _seen_at(x0 + x, width, repeated) * bytes_a_pixel
+        source = _source_index(x0 + x, width, replicate) * bytes_a_pixel
         for byte in range(bytes_a_pixel):
             tiles[k, y, x * bytes_a_pixel + byte] = image[image_y, source + byte]
 
 
 @compiled
-def _seen_at(index: int, length: int, repeated: bool) -> int:
-    """As `flawmap.tiling.beyond.seen_at`, of one index."""
+def _source_index(index: int, length: int, replicate: bool) -> int:
+    """As `flawmap.tiling.padding.source_index`, of one index."""
     if 0 <= index < length:
         return index
-    if repeated:
+    if replicate:
         return 0 if index < 0 else length - 1
     if length == 1:
         return 0

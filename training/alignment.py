@@ -1,8 +1,8 @@
 """Aligned products: one layout in every picture but for a small shift and turn, as of a board or a printed sheet.
 
 Good images are registered onto one another and give the reference and its spread, which the network is shown beside
-each tile: see `flawmap.tiling.context_map`. In training, tiles of an image are shown what the others say, as inspection
-shows images that the reference was not made of: see `flawmap.tiling.registration.left_out`.
+each tile: see `flawmap.tiling.context_map`. In training an image is compared with what the others show, as inspection
+compares images that the reference was not made of, where there are enough: `flawmap.tiling.registration.left_out`.
 """
 
 import logging
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.registration.aligned import looks_aligned
-from flawmap.tiling.registration.left_out import contexts_without
+from flawmap.tiling.registration.left_out import PARTS, contexts_without
 from flawmap.tiling.registration.pose import Pose
 from flawmap.tiling.registration.reference import FEWEST_IMAGES, build_reference
 from flawmap.tiling.registration.register import Registration
@@ -44,10 +44,16 @@ def align(
     )
     reference = ContextMap.of(built.image, built.spread)
     shown = [reference] * len(train.paths)
-    for numbers, others in contexts_without(built, train.paths, _reader(train)):
-        report(0.0, "comparing good images with the others")
+    for done, (numbers, others) in enumerate(contexts_without(built, train.paths, _reader(train)), start=1):
+        report(0.0, f"comparing good images with the others, {done} of {PARTS}")
         for number in numbers:
             shown[number] = others
+    if len(train.paths) <= FEWEST_IMAGES:
+        LOG.info(
+            "each image is compared with a reference that it is part of: %d good images to learn from leave too few "
+            "others; with more, good parts light up less",
+            len(train.paths),
+        )
     registration = Registration(built.image)
     poses = [registration.register(held_out.image(i), path) for i, path in enumerate(held_out.paths)]
     return (
@@ -63,7 +69,7 @@ def _laid(
     poses: Sequence[Pose],
     config: TrainConfig,
 ) -> GoodImages:
-    """`images` with their places in `reference`, of which each is shown what `shown` says."""
+    """`images` with their places in `reference`'s plane, each to be shown its own of `shown`."""
     to_reference = [pose.to_reference for pose in poses]
     local = [
         context.laid_on(images.image(index), matrix, config.alignment_slack)[1]

@@ -20,7 +20,7 @@ from flawmap.training.scoring import RawTile, ScoringModel, build_network
 from flawmap.training.split import Split
 from flawmap.training.standardisation import Standardisation
 
-FORMAT = 3  # 1 knew no bend in a standardisation, 2 nothing but reflections beyond the border
+FORMAT = 3  # 2 knew no `tile.padding`, and reflected; 1 no bend in a standardisation
 STANDARDISATION = ("location", "scale", "below", "height")
 PROOF_TILES = 4
 PROOF_SIZE = 256  # px; the tiles of an autoencoder with a latent vector have its own size
@@ -83,11 +83,17 @@ def load(path: Path) -> Checkpoint:
         content = _read(path)
     except (OSError, ValueError) as error:
         raise UsageError(f"`CHECKPOINT` (={path}) is not a flawmap checkpoint: {error}") from None
-    if not isinstance(content, dict) or content.get("flawmap_checkpoint") != FORMAT:
-        raise UsageError(f"`CHECKPOINT` (={path}) must be a model.ckpt that `flawmap train` wrote, of format {FORMAT}")
+    if not isinstance(content, dict) or "flawmap_checkpoint" not in content:
+        raise UsageError(f"`CHECKPOINT` (={path}) must be a model.ckpt that `flawmap train` wrote")
+    if content["flawmap_checkpoint"] not in (2, FORMAT):
+        raise UsageError(
+            f"`CHECKPOINT` (={path}) is of format {content['flawmap_checkpoint']}, this flawmap reads 2 and {FORMAT}: "
+            "train again"
+        )
+    content["config"]["tile"].setdefault("padding", "reflect")
     config = TrainConfig.model_validate(content["config"])
     dtype = np.dtype(content["dtype"])
-    reference = content.get("reference")  # a checkpoint of before there were references has none
+    reference = content["reference"]
     network = build_network(config, content["n_channels"], aligned=reference is not None)
     network.load_state_dict(content["network"])
     normalisation = Normalisation(**{k: tuple(v) for k, v in content["normalisation"].items()})

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import UsageError
+from flawmap.tiling.padding import Padding
 from flawmap.tiling.reading import Bayer, Pages, Reading
 from flawmap.tiling.settings_file import check_settings, read_settings
 
@@ -27,7 +27,7 @@ class TileSettings(_Section):
     size: int | None = Field(default=None, ge=32)
     overlap: int | None = Field(default=None, ge=0)
     border: int = Field(default=48, ge=0)
-    beyond: Beyond = "repeated"
+    padding: Padding = "replicate"
     train_size: int = Field(default=128, ge=32)
 
 

@@ -6,10 +6,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import Beyond, seen_at
 from flawmap.tiling.context_map import Matrix
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.look_map import INSIDE, OUTSIDE, Look, LookMap
+from flawmap.tiling.padding import Padding, source_index
 from flawmap.tiling.plain_background import BLOCK, Blocks
 
 CELL = 16  # px: places are drawn cell by cell
@@ -19,7 +19,7 @@ CELL = 16  # px: places are drawn cell by cell
 class Counted:
     """What counts of images of `sizes` (height, width) px around which at least `border` px are padded.
 
-    `padded_sizes`: with these, which show what `beyond` says.
+    `padded_sizes`: with these, which show what `padding` says.
     `look_map`: what an engineer drew; `to_map` takes the px of each image to it, None where they are the same.
     `backgrounds`: blocks of each image that show no part. Either may be missing.
     """
@@ -27,7 +27,7 @@ class Counted:
     sizes: list[tuple[int, int]]
     padded_sizes: list[tuple[int, int]]
     border: int
-    beyond: Beyond
+    padding: Padding
     look_map: LookMap | None = None
     to_map: list[Matrix] = field(default_factory=list)
     backgrounds: list[Blocks] = field(default_factory=list)
@@ -37,10 +37,10 @@ class Counted:
         look = np.full((height, width), INSIDE, np.uint8)
         if self.look_map is not None:
             to_map = self.to_map[index] if self.to_map else None
-            look = self.look_map.tile(to_map, self.border, self.beyond, y, x, height, width)
+            look = self.look_map.tile(to_map, self.border, self.padding, y, x, height, width)
         if self.backgrounds:
             rows, columns = (
-                seen_at(np.arange(first - self.border, first - self.border + n), side, self.beyond) // BLOCK
+                source_index(np.arange(first - self.border, first - self.border + n), side, self.padding) // BLOCK
                 for first, n, side in zip((y, x), (height, width), self.sizes[index], strict=True)
             )
             look = np.where(self.backgrounds[index][np.ix_(rows, columns)], np.uint8(OUTSIDE), look)

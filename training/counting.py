@@ -32,7 +32,7 @@ def count(
         backgrounds = [] if background is None else [background.find(images.image(i)) for i in range(len(images.paths))]
         padded_sizes = [(padded.shape[0], padded.shape[1]) for padded in images.padded]
         found = Counted(
-            images.sizes, padded_sizes, images.border, images.beyond, look_map, images.to_reference, backgrounds
+            images.sizes, padded_sizes, images.border, images.padding, look_map, images.to_reference, backgrounds
         )
         counted.append(replace(images, counted=found))
     return counted[0], counted[1]

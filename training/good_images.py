@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.context_map import ContextMap, Matrix
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.grid import Box
 from flawmap.tiling.images import describe
+from flawmap.tiling.padding import Padding
 from flawmap.tiling.reading import AS_THEY_ARE, Reading
 from flawmap.tiling.registration.local import LocalShifts
 from flawmap.training.counted import Counted
@@ -57,7 +57,7 @@ class GoodImages:
     sizes: list[tuple[int, int]]  # height and width, px, of each image without its padding
     tops: list[int] = field(default_factory=list)  # of windows of larger pictures: their first rows, padding included
     in_windows: bool = False  # whether there are any such
-    beyond: Beyond = "reflected"  # what the padding shows
+    padding: Padding = "reflect"  # what the padding shows
     reference: ContextMap | None = None
     shown: list[ContextMap] = field(default_factory=list)
     to_reference: list[Matrix] = field(default_factory=list)
@@ -108,7 +108,7 @@ class GoodImages:
             return None
         matrix = self.to_reference[index].copy()
         matrix[:, 2] += shift
-        return self.shown[index].tile(matrix, self.border, self.beyond, y, x, height, width, self.local[index])
+        return self.shown[index].tile(matrix, self.border, self.padding, y, x, height, width, self.local[index])
 
     @property
     def full_scale(self) -> float:
@@ -136,7 +136,7 @@ def read_good_images(
     tile_size: int,
     multiple: int,
     border: int,
-    beyond: Beyond,
+    padding: Padding,
     cache_gib: float,
     longest_side: int | None = None,
     reading: Reading = AS_THEY_ARE,
@@ -158,7 +158,7 @@ def read_good_images(
     found: list[tuple[Path, PaddedPicture]] = []
     read = partial(
         read_padded,
-        geometry=Geometry(tile_size, multiple, border, beyond),
+        geometry=Geometry(tile_size, multiple, border, padding),
         reading=reading,
         longest_side=longest_side,
         needs_whole=needs_whole,
@@ -175,7 +175,7 @@ def read_good_images(
             report(len(found), len(paths))
             if budget <= 0:
                 break
-    images = _images_of(found, border, beyond, left_out=len(paths) - len(found))
+    images = _images_of(found, border, padding, left_out=len(paths) - len(found))
     if images.bits is not None and images.largest > images.full_scale:  # of a file that says nothing
         said = next(path for path, picture in found if picture.bits == images.bits)
         raise UsageError(
@@ -185,7 +185,7 @@ def read_good_images(
     return images
 
 
-def _images_of(found: list[tuple[Path, PaddedPicture]], border: int, beyond: Beyond, left_out: int) -> GoodImages:
+def _images_of(found: list[tuple[Path, PaddedPicture]], border: int, padding: Padding, left_out: int) -> GoodImages:
     windows = [(path, picture.size, window) for path, picture in found for window in picture.windows]
     said: dict[int, Path] = {}  # significant bits: the first file that has so many
     for path, picture in found:
@@ -195,7 +195,7 @@ def _images_of(found: list[tuple[Path, PaddedPicture]], border: int, beyond: Bey
         paths=[path for path, _, _ in windows],
         padded=[window.padded for _, _, window in windows],
         border=border,
-        beyond=beyond,
+        padding=padding,
         left_out=left_out,
         sizes=[size for _, size, _ in windows],
         tops=[window.top for _, _, window in windows],

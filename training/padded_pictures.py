@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import Beyond
 from flawmap.tiling.errors import ImageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import read_picture
+from flawmap.tiling.padding import Padding
 from flawmap.tiling.reading import Reading
 from flawmap.tiling.shrink import shrink
 from flawmap.tiling.strips.open_rows import WHOLE_PIXELS, open_rows, strip_size
@@ -40,10 +40,10 @@ class Geometry:
     tile_size: int
     multiple: int
     border: int
-    beyond: Beyond
+    padding: Padding
 
     def grid(self, height: int, width: int) -> TileGrid:
-        return TileGrid(height, width, self.tile_size, 0, self.multiple, self.border, self.beyond)
+        return TileGrid(height, width, self.tile_size, 0, self.multiple, self.border, self.padding)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def read_split(
         "tile_size": config.tile.train_size,
         "multiple": multiple,
         "border": border,
-        "beyond": config.tile.beyond,
+        "padding": config.tile.padding,
         "longest_side": config.image.longest_side,
         "reading": config.image.reading,
         "needs_whole": _needs_whole(config, where),

@@ -91,7 +91,7 @@ class GridBand:
         if not 0 <= first < len(self):
             raise IndexError(f"`first` (={first}) must be in 0..{len(self) - 1}, the tiles of this band")
         corners = self.grid.starts[self._tiles][first : first + len(out)] - (self.padded_y0, 0)
-        return cut_tiles(padded, corners, self.tile_size, self.grid.beyond, out)
+        return cut_tiles(padded, corners, self.tile_size, self.grid.padding, out)
 
 
 def bands_of(grid: TileGrid, most_pixels: int) -> Iterator[GridBand]:

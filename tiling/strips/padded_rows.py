@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flawmap.tiling.beyond import OPENCV, seen_at
 from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.padding import BORDER_TYPES, source_index
 
 Image = NDArray[Any]
 
@@ -48,7 +48,7 @@ class PaddedRows:
         self._rows = rows
         self._grid = grid
         # The row of the image that each padded row shows, and the topmost one that it or any below it shows.
-        self._shown = seen_at(np.arange(grid.padded_height) - grid.border, grid.height, grid.beyond)
+        self._shown = source_index(np.arange(grid.padded_height) - grid.border, grid.height, grid.padding)
         self._needed_from = np.minimum.accumulate(self._shown[::-1])[::-1]
         self._kept = rows.read(0)
         self._top = 0  # of `_kept`, in the image
@@ -72,5 +72,5 @@ class PaddedRows:
         right = self._grid.padded_width - self._grid.width - left
         if not left and not right:
             return rows
-        padded = cv2.copyMakeBorder(rows, 0, 0, left, right, OPENCV[self._grid.beyond])
+        padded = cv2.copyMakeBorder(rows, 0, 0, left, right, BORDER_TYPES[self._grid.padding])
         return np.asarray(padded.reshape(*padded.shape[:2], *rows.shape[2:]))

@@ -55,6 +55,7 @@ def load(path: Path) -> ClassicalCheckpoint:
         with np.load(path, allow_pickle=False) as file:
             arrays = dict(file)
         about = json.loads(str(arrays["about"]))
+        about["config"]["tile"].setdefault("padding", "reflect")  # before there was a choice
         config = TrainConfig.model_validate(about["config"])
         model = MODELS[config.network.kind].from_arrays(
             {name.removeprefix(PREFIX): value for name, value in arrays.items() if name.startswith(PREFIX)}

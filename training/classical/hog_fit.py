@@ -109,7 +109,7 @@ def _labelled_sample(
     rng = np.random.default_rng(config.learning.seed)
     a_part = -(-half // len(pairs))  # windows an image, so that each has its say
     features, shares = [_good_windows(images, half, config.learning.seed)], [np.zeros(half, np.float32)]
-    for x, share in labelled_windows(pairs, config.image):
+    for x, share in labelled_windows(pairs, config.image, config.tile.padding):
         order = rng.permutation(len(x))
         order = order[np.argsort(share[order] == 0, kind="stable")]  # windows with a defect first
         n_defective = int((share > 0).sum())

@@ -14,6 +14,7 @@ from flawmap.tiling.classical.hog_features import STRIDE, WINDOW, hog_windows, s
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.grid import TileGrid
 from flawmap.tiling.images import list_images, read_image
+from flawmap.tiling.padding import Padding
 from flawmap.tiling.pages import mask_name, pictures_of
 from flawmap.tiling.shrink import shrink
 from flawmap.training.config import ImageSettings
@@ -45,9 +46,11 @@ def labelled_images(dataset: Path, settings: ImageSettings) -> list[tuple[Path, 
 
 
 def labelled_windows(
-    pairs: list[tuple[Path, Path]], settings: ImageSettings
+    pairs: list[tuple[Path, Path]], settings: ImageSettings, padding: Padding
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """Image by image: features float32 [n, d] of its windows, and the share of each that is defective, float32 [n].
+
+    `padding`: of what no whole window covers.
 
     UsageError for a mask of another size than its image.
     """
@@ -59,7 +62,7 @@ def labelled_windows(
         image = shrink(image, settings.longest_side)
         height, width = image.shape[:2]
         defective = cv2.resize(defective, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-        grid = TileGrid(height, width, WINDOW, 0, multiple=STRIDE)
+        grid = TileGrid(height, width, WINDOW, 0, multiple=STRIDE, padding=padding)
         features = hog_windows(grid.pad(image))
         yield features.reshape(-1, features.shape[2]), share_of_windows(grid.pad(defective) > 0).ravel()
 
