@@ -6,6 +6,9 @@ DATASET is in the MVTec AD layout. Its good images are those of train/good that 
 calibrate, and test/good. Prints a line of Markdown for each n, means over all choices or over so many random ones:
 false regions a good image that did not calibrate, and the share of defects found, first with the tail alone, then with
 what is said of scores that no calibration image showed (`flawmap.export.calibration_record`).
+
+A defect is found here where a pixel that is hot enough lies within 3 px of it; `flawmap evaluate` asks whether the box
+of a region comes so near.
 """
 
 import argparse
@@ -115,6 +118,9 @@ def main() -> None:
     try:
         check_false_alarms(given.false_alarms)
         bundle = read_bundle(given.bundle)
+        where = bundle.info.part.where
+        if where.background == "plain" or any(zone.false_alarms is not None for zone in where.zones):
+            raise UsageError(f"`BUNDLE` (={given.bundle}) must have no zones with rates and no plain background")
         pipeline = Pipeline(bundle, TileScorer(bundle, "cpu"))
         held_out = [given.dataset / "train" / GOOD / name for name in bundle.info.provenance["held_out_to_calibrate"]]
         tested = read_truth(given.dataset, bundle.info.image.pages)

@@ -3,8 +3,7 @@
 A reference of five pictures lies nearer to these five than to the sixth, and their spread holds what they show, however
 far they wander: whoever learns from these alone what differences are good learns them too small (optimism; Stone,
 "Cross-validatory choice and assessment of statistical predictions", Journal of the Royal Statistical Society B 36,
-1974). So training shows each picture what the others say, where these are as many as make a reference: four of five
-pictures, of which two are left where the extremes are, said so little that a network learned not to listen.
+1974). So training shows each picture what the others say, where these are as many as make a reference.
 """
 
 import math
