@@ -11,6 +11,7 @@ from flawmap.inspect.evaluation.froc import Froc, froc
 from flawmap.inspect.evaluation.image_figures import SIZE_NAMES
 from flawmap.inspect.evaluation.matching import DefectOutcome, FalseRegion, ImageOutcome
 from flawmap.inspect.progress import ShowProgress, silent
+from flawmap.inspect.report.detection_limit_page import draw_detection_limit
 from flawmap.inspect.report.evaluation_page import Gallery, write_evaluation_page
 from flawmap.inspect.report.evaluation_plots import Curve, Point, draw_froc, draw_roc, draw_severities
 from flawmap.inspect.report.gallery import Exhibit, draw_exhibits
@@ -50,6 +51,8 @@ def evaluate_run(run_dir: Path, dataset: Path, *, progress: ShowProgress = silen
             _write_pictures(run_dir / folder, run_dir, evaluation, progress)
         if (run_dir / PAGE).is_file():
             write_page(run_dir)  # which leads to the evaluation now
+        elif run is not None:
+            draw_detection_limit(run_dir, run)  # which leads there too
         text = json.dumps(metrics, indent=2, allow_nan=False)
         write_text(run_dir / METRICS, text + "\n")  # last: where it stands, the rest does too
     except OSError as error:

@@ -267,7 +267,7 @@ def test_a_fresh_run_forgets_it_another_evaluation_does_not(product: Product, tm
     inspect_folder([product.data / "test"], product.bundle, tmp_path / "new", false_alarms=5)
     measure_detection_limit(tmp_path / "new", product.data, images=1, design=replace(DESIGN, per_image=15))
     evaluate_run(tmp_path / "new", product.data)
-    assert len(list((tmp_path / "new" / "evaluation").glob("detection_limit.*"))) == 3
+    assert len(list((tmp_path / "new" / "evaluation").glob("detection_limit.*"))) == 4
     inspect_folder([product.data / "test"], product.bundle, tmp_path / "new", false_alarms=5, fresh=True)
     assert not (tmp_path / "new" / "evaluation").exists()
 
@@ -309,5 +309,5 @@ def test_the_command(untouched: Product) -> None:
     done = CliRunner().invoke(app, [*arguments, "--images", "1"])
     assert done.exit_code == 0, done.output
     assert "defects injected into 1 good image." in done.output
-    assert "detection_limit.png" in done.output.replace("\n", "")
+    assert "detection_limit.html" in done.output.replace("\n", "")
     assert rows_of(untouched.run) != []

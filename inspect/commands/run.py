@@ -7,7 +7,7 @@ import typer
 
 from flawmap.inspect.commands.damaged_records import end_with_damaged
 from flawmap.inspect.commands.options import BundleOption, Device, FalseAlarms, Quantile
-from flawmap.inspect.console import say
+from flawmap.inspect.console import printable, say
 from flawmap.tiling.errors import ImageError
 
 if TYPE_CHECKING:
@@ -83,17 +83,24 @@ def evaluate(
     from flawmap.inspect.evaluation.summary import summary
     from flawmap.inspect.progress import progress
 
+    not_injected: dict[str, str] = {}
+    if probability_of_detection:  # first: the pages of the evaluation lead to it
+        from flawmap.inspect.detection_limit_run import detection_limit_run
+        from flawmap.inspect.run.layout import DETECTION_LIMIT_PAGE
+
+        limit = detection_limit_run(run_dir, truth, images=images, progress=progress)
+        print(limit["sentence"])
+        print(run_dir / DETECTION_LIMIT_PAGE)
+        not_injected = limit["images_not_inspected"]
+        for name, reason in not_injected.items():
+            say(f"flawmap: no defects were injected into {printable(name)}: {printable(reason)}")
     metrics = evaluate_run(run_dir, truth, progress=progress)
     print(summary(metrics))
     print(run_dir / "metrics.json")
     print(*pages_of(run_dir, metrics), sep="\n")
-    if probability_of_detection:
-        from flawmap.inspect.detection_limit.measure import measure_detection_limit
-        from flawmap.inspect.run.layout import DETECTION_LIMIT
-
-        print(measure_detection_limit(run_dir, truth, images=images, progress=progress)["sentence"])
-        print((run_dir / DETECTION_LIMIT).with_suffix(".png"))
     end_with_damaged(damaged_in(metrics))
+    if not_injected:
+        raise typer.Exit(ImageError.exit_code)
 
 
 def report(

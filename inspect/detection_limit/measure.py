@@ -6,7 +6,6 @@ what the line does.
 
 import csv
 import dataclasses
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +32,7 @@ from flawmap.inspect.inspect_image import region_records
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.progress import ShowProgress, Step, silent
 from flawmap.inspect.run.layout import DETECTION_LIMIT
-from flawmap.inspect.run.record_files import read_run_info
+from flawmap.inspect.run.record_files import json_text, read_run_info
 from flawmap.inspect.run.records import RunInfo
 from flawmap.inspect.scoring.lanes import open_lanes
 from flawmap.inspect.scoring.scorers import as_it_runs
@@ -219,12 +218,11 @@ def _write(
     run_dir: Path, result: dict[str, Any], injections: Sequence[Injection], curves: Sequence[DetectionCurve]
 ) -> None:
     base = run_dir / DETECTION_LIMIT
-    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
     try:
         base.parent.mkdir(exist_ok=True)
         _write_table(base.with_suffix(".csv"), injections)
         write_picture(base.with_suffix(".png"), curves, result["sentence"])
-        write_text(base.with_suffix(".json"), text + "\n")  # last: where it stands, the rest does too
+        write_text(base.with_suffix(".json"), json_text(result))  # last: where it stands, the rest does too
     except OSError as error:
         where = error.filename or base.parent
         raise UsageError(f"`RUN_DIR` (={run_dir}) cannot be written: {error.strerror or error} ({where})") from error
@@ -232,7 +230,10 @@ def _write(
 
 def _write_table(path: Path, injections: Sequence[Injection]) -> None:
     """One row an injection, as planned; an empty field where there is nothing to say."""
-    with write_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with (
+        write_whole(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         table = csv.writer(file)
         table.writerow(name.name for name in dataclasses.fields(Injection))
         for one in sorted(injections, key=lambda one: one.number):

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from flawmap.inspect.plain_text import plain
 from flawmap.inspect.report.gallery import Exhibit
 from flawmap.inspect.report.page_text import environment
-from flawmap.inspect.run.layout import PAGE
+from flawmap.inspect.run.detection_limit_record import read_detection_limit
+from flawmap.inspect.run.layout import DETECTION_LIMIT_PAGE, EVALUATION, PAGE
 from flawmap.inspect.run.records import RunInfo
 from flawmap.tiling.whole_file import write_text
 
@@ -65,6 +66,8 @@ def write_evaluation_page(
         sizes=_sizes(metrics),
         plots=[(name, PLOTS[name]) for name in PLOTS if name in plots],
         gallery=gallery,
+        limit=read_detection_limit(run_dir) if folder == run_dir / EVALUATION else None,
+        limit_page=Path(DETECTION_LIMIT_PAGE).name,
         style=Markup(style),
     )
     write_text(folder / PAGE, plain(rendered))

@@ -17,13 +17,14 @@ from markupsafe import Markup
 
 from flawmap.inspect.plain_text import plain
 from flawmap.inspect.report.defect_map import defect_maps
+from flawmap.inspect.report.detection_limit_page import draw_detection_limit
 from flawmap.inspect.report.heat_scale import INFERNO, NG_PLACE, REVIEW_PLACE, HeatScale
 from flawmap.inspect.report.image_data import IMAGE_CALL, image_script
 from flawmap.inspect.report.page_text import environment
 from flawmap.inspect.report.part_rows import PartRow, axis_of_parts, part_rows
 from flawmap.inspect.report.severity_axis import SeverityAxis, worst_first
 from flawmap.inspect.report.viewer_files import bring_viewer
-from flawmap.inspect.run.layout import PAGE, PAGE_FILES, evaluation_folder, image_data_path
+from flawmap.inspect.run.layout import DETECTION_LIMIT_PAGE, PAGE, PAGE_FILES, evaluation_folder, image_data_path
 from flawmap.inspect.run.recorded_run import RecordedRun, read_recorded_run
 from flawmap.inspect.run.records import ImageRecord, RunInfo
 from flawmap.tiling.whole_file import write_text
@@ -71,6 +72,7 @@ def write_page(run_dir: Path) -> Path:
 def draw_page(recorded: RecordedRun) -> Path:
     """As `write_page`, of a run that was read already."""
     run_dir = recorded.folder
+    draw_detection_limit(run_dir, recorded.info)
     run, names = recorded.info, {image.record.image: image.name for image in recorded.images}
     ordered = worst_first([image.record for image in recorded.images], lambda record: record.image)
     images = [PageImage(key, names[record.image], record) for key, record in enumerate(ordered)]
@@ -140,6 +142,7 @@ def render(
         run=run,
         name=run_dir.resolve().name,
         evaluations=_evaluations(run_dir, run),
+        detection_limit=DETECTION_LIMIT_PAGE if (run_dir / DETECTION_LIMIT_PAGE).is_file() else None,
         images={image.record.image: image for image in images},
         records=records,
         parts=parts,

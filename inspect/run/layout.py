@@ -25,7 +25,8 @@ EVALUATION = "evaluation"  # plots and gallery of `flawmap evaluate`
 EVALUATION_FILES = re.compile(r"index\.html|(roc|froc|score_histogram|(missed|false)-[0-9]+)\.png")
 EVALUATION_OF_MODEL = re.compile(r"model-[0-9]+")  # the same again, of one model of a recipe
 DETECTION_LIMIT = "evaluation/detection_limit"  # the smallest defect that is found, as `flawmap evaluate` measured it
-DETECTION_LIMIT_SUFFIXES = (".json", ".csv", ".png")
+DETECTION_LIMIT_PAGE = f"{DETECTION_LIMIT}.html"  # drawn from the JSON, as the report is from its records
+DETECTION_LIMIT_SUFFIXES = (".json", ".csv", ".png", ".html")
 DRIFT = "drift.json"  # of `flawmap drift` and of a watcher, with a picture beside it
 DRIFT_FILES = re.compile(r"drift\.(json|png)|drift-[0-9]+\.png")
 # Of `flawmap watch`: a result for each part.
