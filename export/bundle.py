@@ -34,7 +34,7 @@ GOLDEN_CONTEXT = "golden/context.npy"
 WHERE_MAP = "where.png"  # `flawmap.tiling.look_map.LookMap.pixels`, where somebody drew where to look
 NEEDED = (INFO, GOLDEN_TILES, GOLDEN_SCORE)
 CLASSICAL_MODEL = "model.npz"
-CLASSICAL_KINDS = ("hog", "median")  # of `NetworkInfo.kind`: fitted numbers in `CLASSICAL_MODEL`, no network
+CLASSICAL_KINDS = ("hog", "median", "template")  # of `NetworkInfo.kind`: numbers in `CLASSICAL_MODEL`, no network
 
 
 class NetworkInfo(BaseModel):

@@ -8,12 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from flawmap.export.bundle import (
-    CONTEXT,
-    GOLDEN_CONTEXT,
     GOLDEN_SCORE,
     GOLDEN_TILES,
     MODEL,
-    AlignmentInfo,
     BundleInfo,
     ImageInfo,
     NetworkInfo,
@@ -25,11 +22,10 @@ from flawmap.export.bundle_seal import seal
 from flawmap.export.classical_bundle import write_classical_bundle
 from flawmap.export.inference_form import InferenceForm, edge_reach, keeps_its_score
 from flawmap.export.model_card import CARD, model_card
-from flawmap.export.new_bundle import UNNAMED, Written, image_sizes, new_bundle
+from flawmap.export.new_bundle import UNNAMED, Written, alignment_info, image_sizes, new_bundle, write_reference
 from flawmap.export.onnx_graph import write_onnx
 from flawmap.export.parity import Parity, check_parity
 from flawmap.export.tile_size import choose_tile_size
-from flawmap.tiling.images import write_image
 from flawmap.tiling.whole_file import write_text
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training.autoencoder import BottleneckAutoencoder
@@ -91,7 +87,7 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
                 **config.image.model_dump(),
             }
         ),
-        alignment=_alignment(checkpoint),
+        alignment=alignment_info(checkpoint.reference, config.alignment_slack),
         normalisation=NormalisationInfo(mean=model.mean.flatten().tolist(), std=model.std.flatten().tolist()),
         provenance={
             **checkpoint.provenance,
@@ -119,11 +115,7 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
     np.save(folder / GOLDEN_TILES, checkpoint.proof_tiles)
     np.save(folder / GOLDEN_SCORE, parity.score)
     if checkpoint.reference is not None and checkpoint.proof_context is not None:
-        np.save(folder / GOLDEN_CONTEXT, checkpoint.proof_context)
-        np.save(folder / CONTEXT, checkpoint.reference.pixels)
-        picture = checkpoint.reference.image
-        if picture.ndim == 2 or picture.shape[2] == 3:  # for people, to draw on: docs/where_to_look.md
-            write_image(folder / ("reference.tif" if picture.dtype == np.float32 else "reference.png"), picture)
+        write_reference(folder, checkpoint.reference, checkpoint.proof_context)
     shown = SUSPICIOUS_TABLE, SUSPICIOUS_PICTURE, DOUBTFUL_TABLE, DOUBTFUL_PICTURE
     for name in ("training.csv", "training.png", *shown):
         if (checkpoint.folder / name).is_file():
@@ -132,10 +124,3 @@ def _fill(folder: Path, checkpoint: Checkpoint, tile: TileInfo, batch_size: int 
     write_info(folder, info)
     seal(folder)
     return parity
-
-
-def _alignment(checkpoint: Checkpoint) -> AlignmentInfo | None:
-    if checkpoint.reference is None:
-        return None
-    height, width = checkpoint.reference.shape
-    return AlignmentInfo(height=height, width=width, slack=checkpoint.config.alignment_slack)

@@ -19,7 +19,7 @@ from flawmap.export.bundle import (
 )
 from flawmap.export.bundle_seal import seal
 from flawmap.export.model_card import CARD, model_card
-from flawmap.export.new_bundle import UNNAMED, Written, image_sizes, new_bundle
+from flawmap.export.new_bundle import UNNAMED, Written, alignment_info, image_sizes, new_bundle, write_reference
 from flawmap.export.tile_size import choose_tile_size
 from flawmap.tiling.classical.model_file import write_model
 from flawmap.tiling.whole_file import write_text
@@ -58,6 +58,7 @@ def _fill(folder: Path, checkpoint: ClassicalCheckpoint) -> None:
                 **config.image.model_dump(),
             }
         ),
+        alignment=alignment_info(checkpoint.reference, config.alignment_slack),
         normalisation=NormalisationInfo(
             mean=list(checkpoint.normalisation.mean), std=list(checkpoint.normalisation.std)
         ),
@@ -70,7 +71,12 @@ def _fill(folder: Path, checkpoint: ClassicalCheckpoint) -> None:
     write_model(folder / CLASSICAL_MODEL, checkpoint.model)
     (folder / GOLDEN_TILES).parent.mkdir()
     np.save(folder / GOLDEN_TILES, tiles)
-    np.save(folder / GOLDEN_SCORE, np.stack([checkpoint.model.score(tile)[0] for tile in tiles]))
+    inputs = [tiles]
+    if checkpoint.reference is not None and checkpoint.proof_context is not None:
+        write_reference(folder, checkpoint.reference, checkpoint.proof_context)
+        inputs.append(checkpoint.proof_context)
+    scores = [checkpoint.model.score(*golden)[0] for golden in zip(*inputs, strict=True)]
+    np.save(folder / GOLDEN_SCORE, np.stack(scores))
     write_text(folder / CARD, model_card(info))
     write_info(folder, info)
     seal(folder)

@@ -67,6 +67,8 @@ def _model(kind: str, settings: dict[str, Any]) -> str:
     network, hog = settings["network"], settings["hog"]
     if kind == "median":
         return f"distance to the local median over {settings['median']['window']} px, nothing learned"
+    if kind == "template":
+        return f"golden template: distance to what the reference shows within {settings['template']['slack']} px"
     if kind == "hog" and hog["labelled"] is None:
         return f"HOG features and a one-class support vector machine, nu {hog['nu']:g}"
     if kind == "hog":

@@ -1,4 +1,6 @@
-"""What every bundle is made with: a folder that appears whole or not at all, and a look at the images' sizes."""
+"""What every bundle is made with: a folder that appears whole or not at all, the images' sizes, an aligned product's
+reference.
+"""
 
 import shutil
 import tempfile
@@ -7,9 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from flawmap.export.bundle import CONTEXT, GOLDEN_CONTEXT, AlignmentInfo
 from flawmap.export.parity import Parity
+from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import UsageError
-from flawmap.tiling.images import read_image
+from flawmap.tiling.images import read_image, write_image
 from flawmap.tiling.pages import file_of
 from flawmap.tiling.shrink import shrunk_size
 from flawmap.tiling.strips.open_rows import picture_size
@@ -56,3 +63,20 @@ def image_sizes(split: Split, settings: ImageSettings) -> list[tuple[int, int]]:
     paths = [p for p in split.calibrate + split.train if file_of(p).is_file()][:MEASURED_IMAGES]
     sizes = (picture_size(path) or read_image(path, settings.reading).shape for path in paths)
     return [shrunk_size(size, settings.longest_side) for size in sizes]
+
+
+def alignment_info(reference: ContextMap | None, slack: int) -> AlignmentInfo | None:
+    """What bundle.json says of the `reference`; None for a product that is not aligned."""
+    if reference is None:
+        return None
+    height, width = reference.shape
+    return AlignmentInfo(height=height, width=width, slack=slack)
+
+
+def write_reference(folder: Path, reference: ContextMap, golden_context: NDArray[np.generic]) -> None:
+    """Into a bundle: the `reference`, and what it shows at the golden tiles, whose folder is there already."""
+    np.save(folder / GOLDEN_CONTEXT, golden_context)
+    np.save(folder / CONTEXT, reference.pixels)
+    picture = reference.image
+    if picture.ndim == 2 or picture.shape[2] == 3:  # for people, to draw on: docs/where_to_look.md
+        write_image(folder / ("reference.tif" if picture.dtype == np.float32 else "reference.png"), picture)

@@ -129,7 +129,7 @@ def test_every_key_is_missed_by_a_letter(key: str) -> None:
         ("learning.minutes=.inf", r"`learning\.minutes` \(=inf\): .*finite"),
         ("learning.learning_rate=.nan", r"`learning\.learning_rate` \(=nan\): .*finite"),
         ("learning.loss=mae", r"`learning\.loss` \(=mae\): .*'charbonnier', 'l1', 'mse', 'bce' or 'ssim'"),
-        ("network.kind=gan", r"`network\.kind` \(=gan\): .*'repair', 'autoencoder', 'hog' or 'median'"),
+        ("network.kind=gan", r"`network\.kind` \(=gan\): .*'repair', 'autoencoder', 'hog', 'median' or 'template'"),
         ("network.channels=[8]", r"`network\.channels` \(=\[8\]\): .*at least 2 items"),
         ("network.channels=[8, 0]", r"`network\.channels\.1` \(=0\): .*greater than or equal to 1"),
         ("network.channels=8", r"`network\.channels` \(=8\): .*valid tuple"),

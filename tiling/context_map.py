@@ -47,6 +47,12 @@ class ContextMap:
         return np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
 
     @property
+    def spread(self) -> NDArray[np.float32]:
+        """[H, W], in grey levels."""
+        code = self.pixels[..., -1].astype(np.float32)
+        return code / np.float32(SPREAD_STEPS) if self.pixels.dtype.kind == "u" else code
+
+    @property
     def shape(self) -> tuple[int, int]:
         height, width = self.pixels.shape[:2]
         return height, width

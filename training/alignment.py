@@ -1,8 +1,9 @@
 """Aligned products: one layout in every picture but for a small shift and turn, as of a board or a printed sheet.
 
-Good images are registered onto one another and give the reference and its spread, which the network is shown beside
-each tile: see `flawmap.tiling.context_map`. In training an image is compared with what the others show, as inspection
-compares images that the reference was not made of, where there are enough: `flawmap.tiling.registration.left_out`.
+Good images are registered onto one another and give the reference and its spread, which the network, or the golden
+template, is shown beside each tile: see `flawmap.tiling.context_map`. In training of a network an image is compared
+with what the others show, as inspection compares images that the reference was not made of, where there are enough:
+`flawmap.tiling.registration.left_out`.
 """
 
 import logging
@@ -18,9 +19,9 @@ from flawmap.tiling.errors import UsageError
 from flawmap.tiling.registration.aligned import looks_aligned
 from flawmap.tiling.registration.left_out import PARTS, contexts_without
 from flawmap.tiling.registration.pose import Pose
-from flawmap.tiling.registration.reference import FEWEST_IMAGES, build_reference
+from flawmap.tiling.registration.reference import FEWEST_IMAGES, ReferencePicture, build_reference
 from flawmap.tiling.registration.register import Registration
-from flawmap.training.config import TrainConfig
+from flawmap.training.config import ALIGNED_KINDS, TrainConfig
 from flawmap.training.good_images import GoodImages
 
 LOG = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ def align(
     """`train` and `held_out` with a reference built from the former, or as they are where the product is not aligned.
 
     Raises:
-        UsageError: `alignment` is true and the images differ in size. ImageError: it is, and one cannot be registered.
+        UsageError: `alignment` is true, or the model a template, and the images are too few, differ in size, or, for a
+            template alone, do not show one layout. ImageError: one cannot be registered.
     """
     if not _wanted(train, held_out, config):
         return train, held_out
@@ -44,6 +46,21 @@ def align(
     )
     reference = ContextMap.of(built.image, built.spread)
     shown = [reference] * len(train.paths)
+    if config.network.kind == "repair":  # a template learns nothing from the images that it was made of
+        shown = _what_others_show(built, reference, train, report)
+    registration = Registration(built.image)
+    poses = [registration.register(held_out.image(i), path) for i, path in enumerate(held_out.paths)]
+    return (
+        _laid(train, reference, shown, built.poses, config),
+        _laid(held_out, reference, [reference] * len(poses), poses, config),
+    )
+
+
+def _what_others_show(
+    built: ReferencePicture, reference: ContextMap, train: GoodImages, report: Callable[[float, str], None]
+) -> list[ContextMap]:
+    """For each image of `train` what the others show, the `reference` of all where these are too few to tell."""
+    shown = [reference] * len(train.paths)
     for done, (numbers, others) in enumerate(contexts_without(built, train.paths, _reader(train)), start=1):
         report(0.0, f"comparing good images with the others, {done} of {PARTS}")
         for number in numbers:
@@ -54,12 +71,7 @@ def align(
             "others; with more, good parts light up less",
             len(train.paths),
         )
-    registration = Registration(built.image)
-    poses = [registration.register(held_out.image(i), path) for i, path in enumerate(held_out.paths)]
-    return (
-        _laid(train, reference, shown, built.poses, config),
-        _laid(held_out, reference, [reference] * len(poses), poses, config),
-    )
+    return shown
 
 
 def _laid(
@@ -82,24 +94,24 @@ def _laid(
 
 
 def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig) -> bool:
-    if config.alignment is False or config.network.kind != "repair":
+    if config.alignment is False or config.network.kind not in ALIGNED_KINDS:
         return False
-    if train.in_windows or held_out.in_windows:  # alignment (=true) has had them read as a whole
+    asked = _asked_by(config)
+    if train.in_windows or held_out.in_windows:  # what is asked for has had them read as a whole
         LOG.info("alignment is off: pictures are too large to be registered as a whole")
         return False
     sizes = dict(zip(train.sizes + held_out.sizes, train.paths + held_out.paths, strict=True))
     if len(sizes) > 1:
-        if config.alignment is True:
+        if asked:
             (a, first), (b, second) = list(sizes.items())[:2]
             raise UsageError(
-                f"`alignment` (=true) needs good images of one size: {first} is {a[1]}x{a[0]} px, {second} is "
-                f"{b[1]}x{b[0]} px"
+                f"{asked} needs good images of one size: {first} is {a[1]}x{a[0]} px, {second} is {b[1]}x{b[0]} px"
             )
         return False
     if len(train.paths) < FEWEST_IMAGES:
-        if config.alignment is True:
+        if asked:
             raise UsageError(
-                f"`alignment` (=true) needs {FEWEST_IMAGES} good images to learn from, the split leaves "
+                f"{asked} needs {FEWEST_IMAGES} good images to learn from, the split leaves "
                 f"{len(train.paths)}: give more, or lower `split.calibrate_share`"
             )
         return False
@@ -107,7 +119,19 @@ def _wanted(train: GoodImages, held_out: GoodImages, config: TrainConfig) -> boo
         return True
     found = looks_aligned(train.paths, _reader(train))
     LOG.info("alignment is %s: %s", "on" if found.aligned else "off", found.reason)
+    if asked and not found.aligned:
+        raise UsageError(
+            f"{asked} needs an aligned product, one layout in every picture: {found.reason}; "
+            "`alignment: true` takes it for one all the same"
+        )
     return found.aligned
+
+
+def _asked_by(config: TrainConfig) -> str:
+    """What of the settings cannot do without a reference; empty where it is to be found out whether there is one."""
+    if config.alignment is True:
+        return "`alignment` (=true)"
+    return "`network.kind` (=template)" if config.network.kind == "template" else ""
 
 
 def _reader(images: GoodImages) -> Callable[[Path | str], NDArray[Any]]:

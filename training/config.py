@@ -16,6 +16,7 @@ from flawmap.tiling.reading import Bayer, Pages, Reading
 from flawmap.tiling.settings_file import check_settings, read_settings
 
 LossName = Literal["charbonnier", "l1", "mse", "bce", "ssim"]
+ALIGNED_KINDS = ("repair", "template")  # of network, that can be shown a reference
 Comparison = Literal["residual", "ssim"]
 
 
@@ -48,7 +49,7 @@ class ImageSettings(_Section):
 
 
 class NetworkSettings(_Section):
-    kind: Literal["repair", "autoencoder", "hog", "median"] = "repair"
+    kind: Literal["repair", "autoencoder", "hog", "median", "template"] = "repair"
     channels: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 64), min_length=2, max_length=6)
     latent_size: int | None = Field(default=64, ge=1)
     compare: Comparison = "residual"
@@ -62,6 +63,10 @@ class HogSettings(_Section):
 
 class MedianSettings(_Section):
     window: int = Field(default=21, ge=3, le=255)
+
+
+class TemplateSettings(_Section):
+    slack: int = Field(default=2, ge=0, le=32)
 
 
 class LearningSettings(_Section):
@@ -112,6 +117,7 @@ class TrainConfig(_Section):
     network: NetworkSettings = NetworkSettings()
     hog: HogSettings = HogSettings()
     median: MedianSettings = MedianSettings()
+    template: TemplateSettings = TemplateSettings()
     learning: LearningSettings = LearningSettings()
     damage: DamageSettings = DamageSettings()
     variation: VariationSettings = VariationSettings()
@@ -147,8 +153,10 @@ class TrainConfig(_Section):
             )
         if self.network.compare == "ssim" and kind != "autoencoder":
             raise ValueError(f"`network.compare` (=ssim) needs `network.kind` (={kind}) to be autoencoder")
-        if self.alignment is True and kind != "repair":
-            raise ValueError(f"`alignment` (=true) needs `network.kind` (={kind}) to be repair")
+        if self.alignment is True and kind not in ALIGNED_KINDS:
+            raise ValueError(f"`alignment` (=true) needs `network.kind` (={kind}) to be {' or '.join(ALIGNED_KINDS)}")
+        if self.alignment is False and kind == "template":
+            raise ValueError("`network.kind` (=template) needs `alignment` (=false) to be true or auto")
         if self.hog.labelled is not None and kind != "hog":
             raise ValueError(f"`hog.labelled` (={self.hog.labelled}) needs `network.kind` (={kind}) to be hog")
         if self.image.bayer is not None and self.image.pages == "channels":

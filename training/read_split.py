@@ -75,4 +75,6 @@ def _needs_whole(config: TrainConfig, where: WhereToLook) -> str:
         return "`where`"
     if config.alignment is True:
         return "`alignment`"
+    if config.network.kind == "template":
+        return "`network.kind` (=template)"
     return "`image.longest_side`" if config.image.longest_side is not None else ""

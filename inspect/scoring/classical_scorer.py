@@ -19,7 +19,6 @@ class ClassicalScorer:
 
     device = "cpu"
     device_note = ""
-    context_shape: tuple[int, ...] | None = None  # no reference is shown to it
 
     def __init__(self, bundle: Bundle, device: str = "auto") -> None:
         """DeviceError for a `device` that is no CPU, UsageError for a model that cannot be read or scores otherwise."""
@@ -33,13 +32,24 @@ class ClassicalScorer:
         channels = () if info.image.channels == 1 else (info.image.channels,)
         self.batch_shape = (1, info.tile.size, info.tile.size, *channels)
         self.dtype = np.dtype(info.image.dtype)
-        self_test(bundle, lambda *inputs: self._model.score(inputs[0][0])[0][None], 1, self.device)
+        self.context_shape = (*self.batch_shape[:3], info.image.channels + 1) if info.alignment else None
+        self_test(bundle, lambda *inputs: self._run(*inputs)[0], 1, self.device)
 
     def score(self, tiles: Image, context: Image | None = None) -> tuple[NDArray[np.float32], Image]:
-        """One tile, `batch_shape` and `dtype` -> score float32 [1, t, t], higher is worse; reconstruction like it."""
+        """One tile, `batch_shape` and `dtype` -> score float32 [1, t, t], higher is worse; reconstruction like it.
+
+        `context`: `context_shape`, `dtype`, of an aligned product.
+        """
         if tiles.shape != self.batch_shape or tiles.dtype != self.dtype:
             raise ValueError(
                 f"`tiles` (={tiles.dtype} {list(tiles.shape)}) must be {self.dtype} {list(self.batch_shape)}"
             )
-        score, reconstruction = self._model.score(tiles[0])
+        if (None if context is None else context.shape) != self.context_shape:
+            raise ValueError(
+                f"`context` must be {self.context_shape}, not {None if context is None else context.shape}"
+            )
+        return self._run(*((tiles,) if context is None else (tiles, context)))
+
+    def _run(self, *inputs: Image) -> tuple[NDArray[np.float32], Image]:
+        score, reconstruction = self._model.score(*(batch[0] for batch in inputs))
         return score[None], reconstruction[None]

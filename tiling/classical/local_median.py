@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 BOXES = (1, 3, 5, 9)  # px: the residual's means, as for the networks; larger ones would see their own background
-STRIDE = 8  # px: any would do; tile sizes are easier to choose among fewer
 
 
 @dataclass(frozen=True)

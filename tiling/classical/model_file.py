@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
+from flawmap.tiling.classical.golden_template import GoldenTemplate
 from flawmap.tiling.classical.hog_machine import HogMachine
 from flawmap.tiling.classical.local_median import LocalMedian
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_whole
 
-ClassicalModel = HogMachine | LocalMedian
-MODELS: dict[str, type[HogMachine] | type[LocalMedian]] = {"hog": HogMachine, "median": LocalMedian}
+ClassicalModel = HogMachine | LocalMedian | GoldenTemplate
+MODELS: dict[str, type[ClassicalModel]] = {"hog": HogMachine, "median": LocalMedian, "template": GoldenTemplate}
 
 
 def write_model(path: Path, model: ClassicalModel) -> None:

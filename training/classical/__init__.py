@@ -1,1 +1,1 @@
-"""Fits what has no network: the local median and support vector machines on HOG features."""
+"""Fits what has no network: the local median, the golden template and support vector machines on HOG features."""

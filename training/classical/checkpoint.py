@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.tiling.classical.model_file import MODELS, ClassicalModel
+from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.errors import UsageError
 from flawmap.tiling.whole_file import write_whole
 from flawmap.training.config import TrainConfig
@@ -23,13 +24,18 @@ PREFIX = "model_"
 
 @dataclass(frozen=True)
 class ClassicalCheckpoint:
-    """A fitted model and where it came from; `proof_tiles` [n, t, t] or [n, t, t, C] are raw, half of them damaged."""
+    """A fitted model and where it came from; `proof_tiles` [n, t, t] or [n, t, t, C] are raw, half of them damaged.
+
+    Of an aligned product, `reference` is what it shows at each place, and `proof_context` at that of the proof tiles.
+    """
 
     model: ClassicalModel
     config: TrainConfig
     split: Split
     normalisation: Normalisation
     proof_tiles: NDArray[np.generic]
+    proof_context: NDArray[np.generic] | None
+    reference: ContextMap | None
     provenance: dict[str, Any]
 
 
@@ -43,6 +49,8 @@ def save(path: Path, checkpoint: ClassicalCheckpoint) -> None:
         "provenance": checkpoint.provenance,
     }
     arrays: dict[str, Any] = {PREFIX + name: value for name, value in checkpoint.model.arrays().items()}
+    if checkpoint.reference is not None:
+        arrays |= {"reference": checkpoint.reference.pixels, "proof_context": checkpoint.proof_context}
     with write_whole(path) as temporary, temporary.open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), proof_tiles=checkpoint.proof_tiles, **arrays)
 
@@ -66,6 +74,8 @@ def load(path: Path) -> ClassicalCheckpoint:
             split=Split(**{name: [Path(p) for p in paths] for name, paths in about["split"].items()}),
             normalisation=Normalisation(**{name: tuple(values) for name, values in about["normalisation"].items()}),
             proof_tiles=arrays["proof_tiles"],
+            proof_context=arrays.get("proof_context"),
+            reference=ContextMap(arrays["reference"]) if "reference" in arrays else None,
             provenance=about["provenance"],
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:

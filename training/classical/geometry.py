@@ -1,19 +1,23 @@
 """How tiles are cut for a model without a network."""
 
-from flawmap.tiling.classical import hog_features, local_median
+from flawmap.tiling.classical import golden_template, hog_features, local_median
 from flawmap.training.config import TrainConfig
 from flawmap.training.tile_geometry import check_overlap, check_sides
+
+STRIDE = 8  # px, of what scores single pixels: any would do; tile sizes are easier to choose among fewer
 
 
 def stride_of(config: TrainConfig) -> int:
     """What tile sizes and starts are multiples of, px."""
-    return hog_features.STRIDE if config.network.kind == "hog" else local_median.STRIDE
+    return hog_features.STRIDE if config.network.kind == "hog" else STRIDE
 
 
 def receptive_field_of(config: TrainConfig) -> int:
     """Width in px of what one score depends on."""
     if config.network.kind == "hog":
         return hog_features.RECEPTIVE_FIELD
+    if config.network.kind == "template":
+        return 2 * config.template.slack + golden_template.BOX
     return config.median.window + max(local_median.BOXES) - 1
 
 

@@ -10,10 +10,16 @@ from flawmap.training.good_images import GoodImages
 
 
 class Square(NamedTuple):
-    """`pixels` [H, W] or [H, W, C]; `counted` bool [H, W]."""
+    """`pixels` [H, W] or [H, W, C]; `counted` bool [H, W]; `context` [H, W, C + 1] of an aligned product."""
 
     pixels: NDArray[Any]
     counted: NDArray[np.bool_]
+    context: NDArray[Any] | None
+
+    @property
+    def inputs(self) -> tuple[NDArray[Any], ...]:
+        """What a model is shown of it."""
+        return (self.pixels,) if self.context is None else (self.pixels, self.context)
 
 
 def good_squares(images: GoodImages, side: int, multiple: int, seed: int) -> Iterator[Square]:
@@ -29,4 +35,5 @@ def good_squares(images: GoodImages, side: int, multiple: int, seed: int) -> Ite
         else:
             y, x = images.counted.draw(rng, index, height, width)
             counted = images.counted.look(index, y, x, height, width) > 0
-        yield Square(np.ascontiguousarray(image[y : y + height, x : x + width]), counted)
+        context = images.context(index, y, x, height, width)
+        yield Square(np.ascontiguousarray(image[y : y + height, x : x + width]), counted, context)
