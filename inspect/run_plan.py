@@ -146,6 +146,7 @@ def describe(plan: RunPlan, models: Sequence[Lanes], settings: dict[str, Any]) -
             "settings": settings | {"recipe": plan.recipe.model_dump()},
             "images": {},
             "thresholds": {},
+            "zone_false_alarms": {},
             "recipe": RecipeInfo(models=infos, expected=plan.recipe.expected, ignored=plan.ignored, parts={}),
         }
     )
@@ -153,6 +154,7 @@ def describe(plan: RunPlan, models: Sequence[Lanes], settings: dict[str, Any]) -
 
 def _describe_model(plan: RunPlan, number: int, lanes: Lanes) -> ModelInfo:
     bundle, thresholds = plan.models[number].bundle, plan.models[number].thresholds
+    zones = bundle.info.part.where.zones
     return ModelInfo(
         camera="" if plan.recipe is None else plan.recipe.models[number].camera,
         bundle=str(bundle.folder.resolve()),
@@ -166,6 +168,7 @@ def _describe_model(plan: RunPlan, number: int, lanes: Lanes) -> ModelInfo:
         images=asdict(bundle.info.image.reading),
         false_alarms=thresholds.false_alarms,
         thresholds=thresholds.as_numbers(),
+        zone_false_alarms={zone.name: zone.false_alarms for zone in zones if zone.false_alarms is not None},
         pixel_size=bundle.info.part.pixel_size,
         rules=bundle.info.part.rules,
     )

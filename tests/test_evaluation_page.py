@@ -89,6 +89,8 @@ def test_metrics_are_strict_json_and_whole(evaluated: tuple[Path, dict[str, Any]
     assert metrics["false_regions_per_good_image"] == 1 / 3
     assert metrics["region_recall_by_size_px"]["<=8"]["found"] == 2
     assert metrics["froc"]["points"][-1]["region_recall"] >= 0.5
+    own = metrics["promises"][0]
+    assert (own["allowed"], own["false_regions"], own["good_images"]) == (0.1, 1, 3)
     for name, interval in metrics["intervals_95"].items():
         assert interval[0] <= metrics[name] <= interval[1], name
 
@@ -131,6 +133,20 @@ def test_the_page_shows_what_was_missed_and_what_was_raised(evaluated: tuple[Pat
     side = 3 * 128
     assert read_image(folder / "missed-01.png").shape == (side + 2 * MARGIN_PX, 3 * side + 4 * MARGIN_PX, 3)
     assert all(read_image(folder / name).shape[1] <= 1280 for name in PLOTS)
+
+
+def test_the_page_says_whether_calibration_kept_its_word(evaluated: tuple[Path, dict[str, Any]]) -> None:
+    """The rows as they read, tags left out, against what metrics.json says."""
+    run_dir, metrics = evaluated
+    page = page_of(run_dir).read_text("utf-8")
+    card = page[page.index("Did calibration keep its word?") : page.index("Defects found, by size")]
+    rows = [re.sub(r"<[^>]*>", "|", row) for row in re.findall(r"<tr><td>(.*?)</td></tr>", card)]
+    shown = [[cell for cell in row.split("|") if cell] for row in rows]
+    assert [row[0] for row in shown] == ["0.1 allowed, as in this run", "1 allowed", "0.5 allowed"]
+    for row, promise in zip(shown, metrics["promises"], strict=True):
+        low, high = promise["interval_95"]
+        counted = f"{promise['false_regions_per_good_image']:.3f}"
+        assert row[1:] == [str(promise["false_regions"]), counted, f"{low:.3f} to {high:.3f}", promise["word"]]
 
 
 def test_report_and_evaluation_lead_to_each_other(run_dir: Path, dataset: Path, bundle: Bundle) -> None:

@@ -21,7 +21,7 @@ from flawmap.inspect.calibration.zone_scale import ZoneScale
 from flawmap.inspect.evaluate_run import evaluate_run
 from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.pipeline import Pipeline
-from flawmap.inspect.run.record_files import read_record
+from flawmap.inspect.run.record_files import read_record, read_run_info
 from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.inspect.thresholds import Thresholds
 from flawmap.tiling.errors import ImageError, UsageError
@@ -344,7 +344,7 @@ def test_a_run_says_where_it_looked(tmp_path: Path) -> None:
     """Zones in the table, the share that counted in the record, a dimmed overview, and a note on old calibrations."""
     make_bundle(tmp_path / "bundle")
     shapes = [("include", box(0, 0, 150, 100)), ("face", box(0, 0, 70, 100))]
-    configured(tmp_path, tmp_path / "bundle", shapes, zones=[{"name": "face"}])
+    configured(tmp_path, tmp_path / "bundle", shapes, zones=[{"name": "face", "false_alarms": 0.1}])
     (tmp_path / "parts").mkdir()
     image = good_image(HEIGHT, WIDTH, seed=3)
     image[50:52, 40:42] = image[150:152, 200:202] = 250
@@ -353,6 +353,8 @@ def test_a_run_says_where_it_looked(tmp_path: Path) -> None:
     run = inspect_folder([tmp_path / "parts"], tmp_path / "bundle", tmp_path / "run", device="cpu", heatmaps=True)
     assert run.calibration_note.startswith("where to look has changed since the bundle was calibrated")
     assert (run.counts["NG"], run.counts["ERROR"], run.counts["regions"]) == (1, 1, 1)
+    written = read_run_info(tmp_path / "run")
+    assert written is not None and written.zone_false_alarms == {"face": 0.1}
     record = read_record(tmp_path / "run" / "regions" / "a.png.json")
     assert record is not None and record.counted_share == pytest.approx(0.25) and record.overlay is not None
     assert [(region.zone, region.x_min, region.y_min) for region in record.regions] == [("face", 40, 50)]

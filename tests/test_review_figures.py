@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from flawmap.inspect.intervals import rate, share
 from flawmap.inspect.review.figures import figures, is_found, models_of, severity_of
-from flawmap.inspect.review.intervals import rate, share
 from flawmap.inspect.review.mark_record import Box, LookEntry, Mark, MarkEntry, Source
 from flawmap.inspect.review.proposal import propose
 from flawmap.inspect.review.reviewed_run import (

@@ -138,6 +138,8 @@ def test_the_evaluation_judges_as_the_line_does(tmp_path: Path, data: Path) -> N
 
     assert (without["false_regions_per_good_image"], without["region_recall"]) == (1.0, 1.0)
     assert with_rules["false_regions_per_good_image"] == 0.0, "dust is no false alarm any more"
+    assert with_rules["promises"] == without["promises"], "calibration gave its word before the rules"
+    assert with_rules["promises"][0]["false_regions"] == 2
     assert with_rules["region_recall"] == pytest.approx(2 / 3), "a REVIEW is no NG"
     assert [missed["image"] for missed in with_rules["missed"]] == ["short/a.png"]
     assert without["image_auroc"] < with_rules["image_auroc"] == 1.0

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+from flawmap.inspect.intervals import Estimate
 from flawmap.inspect.review.figures import Figures, figures, models_of
-from flawmap.inspect.review.intervals import Estimate
 from flawmap.inspect.review.proposal import DEFAULT_RATE, Proposal, propose
 from flawmap.inspect.review.reviewed_run import ReviewedRun
 

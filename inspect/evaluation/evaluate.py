@@ -24,6 +24,7 @@ from flawmap.inspect.evaluation.image_figures import (
 )
 from flawmap.inspect.evaluation.matching import ImageOutcome, compare
 from flawmap.inspect.evaluation.pixel_figures import pixel_figures
+from flawmap.inspect.evaluation.promise import promises
 from flawmap.inspect.evaluation.truth import GOOD, TrueImage, read_truth
 from flawmap.inspect.progress import ShowProgress, silent
 from flawmap.inspect.run.record_files import read_run_info
@@ -85,6 +86,7 @@ def evaluate(run_dir: Path, dataset: Path, *, model: int | None = None, progress
         "images_without_truth": compared.without_truth,
         "images_not_inspected": compared.not_inspected,
         "records_damaged": compared.damaged,
+        "promises": promises([outcome.raised for outcome in compared.outcomes if outcome.is_good], run),
         **_figures(compared.outcomes, run.thresholds["ng"], curve),
         **pixel_figures(run_dir, run, compared.outcomes, progress),
         "missed": missed(compared.outcomes, run.thresholds["ng"]),

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flawmap.inspect.defects import CANDIDATES_MAX
+from flawmap.inspect.evaluation.promise import raised
 from flawmap.inspect.evaluation.truth import GOOD, TrueImage
 from flawmap.inspect.run.records import CandidateRecord, ImageRecord, RegionRecord
 from flawmap.inspect.true_defects import NEAR, TrueDefect, is_near
@@ -64,6 +65,7 @@ class ImageOutcome:
     severity: float
     defects: list[DefectOutcome]
     false_regions: list[FalseRegion]
+    raised: list[float]  # severities of everything the model raised, before the rules
     complete_from: float  # score: every region at or above it is known, lower ones perhaps not
 
     @property
@@ -109,6 +111,7 @@ def compare(record: ImageRecord, name: str, truth: TrueImage, candidate_score: f
         false_regions=[
             FalseRegion(_box(detections[i]), float(scores[i]), detections[i].severity) for i in np.flatnonzero(false)
         ],
+        raised=raised(record),
         complete_from=record.candidates[-1].score_max if len(record.candidates) >= CANDIDATES_MAX else candidate_score,
     )
 

@@ -1,6 +1,9 @@
 """The figures of metrics.json as a few lines that a person reads."""
 
+import math
 from typing import Any
+
+from flawmap.inspect.evaluation.promise import short
 
 FIGURES = (
     ("image_auroc", "image AUROC"),
@@ -32,7 +35,7 @@ def summary(metrics: dict[str, Any]) -> str:
         lines.append(f"{damaged} record{'s' if damaged > 1 else ''} cannot be read and count nowhere below")
     lines += _found(metrics)
     if images["good"]:
-        lines.append(f"false regions a good image: {_figure(metrics, 'false_regions_per_good_image', 2)}")
+        lines += _false_regions(metrics)
     lines.append(f"false regions on defective images: {metrics['false_regions_on_defective_images']}")
     for name, text in FIGURES:
         if metrics[name] is not None:
@@ -58,6 +61,23 @@ def _found(metrics: dict[str, Any]) -> list[str]:
             + (", no lower score is on record" if point["from_candidates_end"] else "")
         )
     return lines
+
+
+def _false_regions(metrics: dict[str, Any]) -> list[str]:
+    """What good images show against what was allowed; and what the rules leave of it, where they make a difference."""
+    as_ruled = f"false regions a good image: {_figure(metrics, 'false_regions_per_good_image', 2)}"
+    if not metrics.get("promises"):  # written by an earlier flawmap
+        return [as_ruled]
+    promise = metrics["promises"][0]
+    rate, (low, high) = promise["false_regions_per_good_image"], promise["interval_95"]
+    ruled = not math.isclose(rate, metrics["false_regions_per_good_image"])
+    too_strict = promise["word"] == "broken" and rate < promise["allowed"]
+    sentence = (
+        f"false regions a good image{', before the rules' if ruled else ''}: {short(rate)} where "
+        f"{promise['allowed']:g} was allowed (95 % interval {short(low)} to {short(high)}): {promise['word']}"
+        + (", fewer than half of that" if too_strict else "")
+    )
+    return [sentence, as_ruled] if ruled else [sentence]
 
 
 def _figure(metrics: dict[str, Any], name: str, decimals: int) -> str:

@@ -6,14 +6,14 @@ was missed. In images that somebody looked at as a whole, and marked what had no
 
 A defect is found when a region comes within `NEAR` px of its box, as for `flawmap evaluate`, and the region is NG.
 False alarms are NG regions on good images: looked at as a whole, and without a defect. Intervals take defects and
-images for independent (`flawmap.inspect.review.intervals`): several defects of one part that went wrong are not.
+images for independent (`flawmap.inspect.intervals`): several defects of one part that went wrong are not.
 """
 
 import math
 
 from pydantic import BaseModel, ConfigDict
 
-from flawmap.inspect.review.intervals import Estimate, rate, share
+from flawmap.inspect.intervals import Estimate, rate, share
 from flawmap.inspect.review.mark_record import Box
 from flawmap.inspect.review.reviewed_run import ReviewedImage, ReviewedRun, box_of, boxes_near
 from flawmap.inspect.run.records import CandidateRecord, RegionRecord

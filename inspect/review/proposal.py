@@ -17,8 +17,8 @@ import math
 from pydantic import BaseModel, ConfigDict
 
 from flawmap.inspect.defects import CANDIDATES_MAX
+from flawmap.inspect.intervals import Estimate, rate, share
 from flawmap.inspect.review.figures import counted_severity, detections, severity_of
-from flawmap.inspect.review.intervals import Estimate, rate, share
 from flawmap.inspect.review.reviewed_run import ReviewedImage, ReviewedRun
 from flawmap.inspect.thresholds import CANDIDATE_SEVERITY
 

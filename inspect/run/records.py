@@ -145,6 +145,7 @@ class ModelInfo(BaseModel):
     images: dict[str, Any] = {}
     false_alarms: float  # expected false regions on a good image that NG may cost
     thresholds: dict[str, float]
+    zone_false_alarms: dict[str, float] = {}  # of the zones with a rate of their own, which comes on top of the other
     pixel_size: PixelSizeSetting | None = None  # as in the part description, and so the rules
     rules: Rules = Field(default_factory=Rules)
 
@@ -179,6 +180,7 @@ class RunInfo(BaseModel):
     images: dict[str, Any] = {}  # how files were read: the fields of `flawmap.tiling.reading.Reading`; none by a recipe
     settings: dict[str, Any]
     thresholds: dict[str, float]  # grow, candidate, review, ng: scores; severity_review, severity_ng; none by a recipe
+    zone_false_alarms: dict[str, float] = {}  # of the zones with a rate of their own; none by a recipe
     counts: dict[str, int]  # by verdict, and `images`, `regions`, `dropped` by rules
     milliseconds_median: dict[str, float]  # by stage, over the inspected images
     tile_sizes: dict[str, int] = {}  # px -> images that were scored in tiles of that size
