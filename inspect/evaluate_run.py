@@ -1,6 +1,7 @@
 """What `flawmap evaluate` does: figures into metrics.json, plots and a gallery into RUN_DIR/evaluation/."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,12 +104,14 @@ def _write_pictures(folder: Path, run_dir: Path, evaluation: Evaluation, progres
     folder.mkdir(parents=True, exist_ok=True)
     plots = _draw_plots(folder, evaluation)
     missed, n_missed = _missed(run_dir, evaluation)
-    false, n_false = _false(run_dir, evaluation)
+    false, n_false = _false(run_dir, evaluation, on_good=True)
+    elsewhere, n_elsewhere = _false(run_dir, evaluation, on_good=False)
     scale = HeatScale(evaluation.run.thresholds["review"], evaluation.run.thresholds["ng"])
-    with progress("drawing images", len({e.path for e in missed}) + len({e.path for e in false})) as step:
-        draw_exhibits(folder, "missed", missed, scale, step)
-        draw_exhibits(folder, "false", false, scale, step)
-    gallery = Gallery(missed, n_missed, false, n_false)
+    exhibits = {"missed": missed, "false": false, "elsewhere": elsewhere}
+    with progress("drawing images", sum(len({e.path for e in kind}) for kind in exhibits.values())) as step:
+        for prefix, kind in exhibits.items():
+            draw_exhibits(folder, prefix, kind, scale, step)
+    gallery = Gallery(missed, n_missed, false, n_false, elsewhere, n_elsewhere)
     write_evaluation_page(folder, run_dir, evaluation.run, evaluation.metrics, plots, gallery)
 
 
@@ -158,17 +161,19 @@ def _missed(run_dir: Path, evaluation: Evaluation) -> tuple[list[Exhibit], int]:
     return exhibits, len(missed)
 
 
-def _false(run_dir: Path, evaluation: Evaluation) -> tuple[list[Exhibit], int]:
-    """The most severe false regions on good images, and how many there were."""
+def _false(run_dir: Path, evaluation: Evaluation, *, on_good: bool) -> tuple[list[Exhibit], int]:
+    """The most severe false regions on good images, or on the defective ones, and how many there were."""
     ng = evaluation.run.thresholds["ng"]
+    outcomes = [outcome for outcome in evaluation.outcomes if outcome.is_good == on_good]
     false: list[tuple[ImageOutcome, FalseRegion]] = [
-        (o, region) for o in evaluation.outcomes if o.is_good for region in o.false_regions if region.score >= ng
+        (outcome, region) for outcome in outcomes for region in outcome.false_regions if region.score >= ng
     ]
-    false.sort(key=lambda pair: -pair[1].score)
+    false.sort(key=lambda pair: (-pair[1].severity, -pair[1].score))
     exhibits = []
     for outcome, region in false[:EXHIBITS_MAX]:
         facts = [*_place(region.box), ("severity", severity(region.severity)), ("score", f"{region.score:.4g}")]
-        exhibits.append(_exhibit(run_dir, evaluation.run, outcome, region.box, facts))
+        exhibit = _exhibit(run_dir, evaluation.run, outcome, region.box, facts)
+        exhibits.append(replace(exhibit, mask=None))  # what is outlined is the region, and no mark beside it
     return exhibits, len(false)
 
 

@@ -36,6 +36,7 @@ from tests.html_page import anchors_of
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'quoted' \\ {{ 7*7 }}#%41é"
 SHAPE = (160, 200)
+UNMARKED = np.s_[130:132, 180:182]
 PLOTS = {"roc.png", "froc.png", "score_histogram.png"}
 
 
@@ -44,11 +45,12 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return make_bundle(tmp_path_factory.mktemp("bundle") / "toy")
 
 
-def write_defective(dataset: Path, kind: str, name: str, seed: int, lift: float) -> None:
-    """A 2x2 px dot, `lift` grey levels above a good surface, and its mask."""
+def write_defective(dataset: Path, kind: str, name: str, seed: int, lift: float, unmarked: float = 0.0) -> None:
+    """A 2x2 px dot, `lift` grey levels above a good surface, and its mask; far from it one that the mask lacks."""
     image, mask = good_image(*SHAPE, seed=seed).astype(np.float32), np.zeros(SHAPE, np.uint8)
     y, x = 20 + 7 * seed % 100, 30 + 11 * seed % 120
     image[y : y + 2, x : x + 2] += lift
+    image[UNMARKED] += unmarked
     mask[y : y + 2, x : x + 2] = 255
     for folder, picture, suffix in ((dataset / "test", image, ""), (dataset / "ground_truth", mask, "_mask")):
         (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -57,13 +59,15 @@ def write_defective(dataset: Path, kind: str, name: str, seed: int, lift: float)
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three good images, one of them with a dot that is none; two dots that are found, two that are not."""
+    """Three good images, one of them with a dot that is none; two dots that are found, beside one that nobody marked;
+    two that are not found.
+    """
     folder = tmp_path_factory.mktemp("data")
     (folder / "test" / "good").mkdir(parents=True)
     for seed in range(3):
         write_image(folder / "test" / "good" / f"{seed}.png", good_image(*SHAPE, seed=seed, defects=int(seed == 2)))
-    for seed, lift in ((3, 105.0), (4, 105.0), (5, 65.0)):
-        write_defective(folder, "dot", str(seed), seed, lift)
+    for seed, lift, unmarked in ((3, 105.0, 105.0), (4, 105.0, 120.0), (5, 65.0, 0.0)):
+        write_defective(folder, "dot", str(seed), seed, lift, unmarked)
     write_defective(folder, HOSTILE.replace("/", ""), HOSTILE, 6, 30.0)
     return folder
 
@@ -87,6 +91,7 @@ def test_metrics_are_strict_json_and_whole(evaluated: tuple[Path, dict[str, Any]
     assert metrics["images"] == {"good": 3, "defective": 4}
     assert metrics["region_recall"] == metrics["image_recall"] == 0.5
     assert metrics["false_regions_per_good_image"] == 1 / 3
+    assert metrics["false_regions_on_defective_images"] == 2
     assert metrics["region_recall_by_size_px"]["<=8"]["found"] == 2
     assert metrics["froc"]["points"][-1]["region_recall"] >= 0.5
     own = metrics["promises"][0]
@@ -124,7 +129,8 @@ def test_the_page_shows_what_was_missed_and_what_was_raised(evaluated: tuple[Pat
     run_dir, _ = evaluated
     folder = run_dir / "evaluation"
     names = {path.name for path in folder.iterdir()}
-    assert names == {"index.html", *PLOTS, "missed-01.png", "missed-02.png", "false-01.png"}
+    pictures = {"missed-01.png", "missed-02.png", "false-01.png", "elsewhere-01.png", "elsewhere-02.png"}
+    assert names == {"index.html", *PLOTS, *pictures}
     page = without_icon(page_of(run_dir).read_text("utf-8"))
     assert "Missed: 2 defects" in page and "Raised on good images: 1 region<" in page
     linked = {unquote(link) for link in re.findall(r'(?:src|href)="([^"]*)"', page)}
@@ -182,6 +188,32 @@ def test_marks_are_drawn_around_the_truth(evaluated: tuple[Path, dict[str, Any]]
     ys, xs = np.nonzero((panel == MARK_COLOUR).all(axis=2))
     assert (ys.max() - ys.min() + 1, xs.max() - xs.min() + 1) == (6 + 2 * 3, 6 + 2 * 3)  # 2 px thrice enlarged
     np.testing.assert_array_equal(np.delete(panel, np.unique(ys), axis=0), np.delete(plain, np.unique(ys), axis=0))
+
+
+def test_what_nobody_marked_is_shown_on_defective_images(
+    run_dir: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The more severe one first, its own box outlined and not the truth; the list ends where the others do."""
+    page = page_of(run_dir).read_text("utf-8")
+    assert "False on defective images, or defects that nobody marked: 2 regions<" in page
+    section = page[page.index("nobody marked") :]
+    assert re.findall(r"<bdi>(.*?)</bdi>", section) == ["dot/4.png", "dot/3.png"]
+    record = read_record(next((run_dir / "regions").glob("dot_4.png*.json")))
+    assert record is not None
+    (found,) = [r for r in record.regions if r.x_min <= UNMARKED[1].start < r.x_max and r.y_min <= UNMARKED[0].start]
+    assert (
+        f"{found.x_max - found.x_min} × {found.y_max - found.y_min} px at x {found.x_min}, y {found.y_min}" in section
+    )
+    strip = read_image(run_dir / "evaluation" / "elsewhere-01.png")
+    ys, xs = np.nonzero((strip[:, : 2 * (384 + MARGIN_PX)] == MARK_COLOUR).all(axis=2))
+    outlined_px = ys.max() - ys.min() + 1, xs.max() - xs.min() + 1  # thrice enlarged, the line 3 px around it
+    assert outlined_px == (3 * (found.y_max - found.y_min) + 6, 3 * (found.x_max - found.x_min) + 6)
+
+    monkeypatch.setattr("flawmap.inspect.evaluate_run.EXHIBITS_MAX", 1)
+    evaluate_run(run_dir, dataset)
+    section = page_of(run_dir).read_text("utf-8").partition("nobody marked: 2 regions")[2]
+    assert "The worst 1 of 2." in section and re.findall(r"<bdi>(.*?)</bdi>", section) == ["dot/4.png"]
+    assert not (run_dir / "evaluation" / "elsewhere-02.png").exists()
 
 
 @settings(max_examples=50, deadline=None)
@@ -266,6 +298,7 @@ def test_good_images_alone(dataset: Path, bundle: Bundle, tmp_path: Path) -> Non
     metrics = evaluate_run(tmp_path / "run", data)
     assert metrics["region_recall"] is metrics["image_auroc"] is metrics["pixel_ap"] is None
     page = page_of(tmp_path / "run").read_text("utf-8")
+    assert "nobody marked" not in page
     assert "No defect was missed." in page and "froc.png" not in page and "score_histogram.png" in page
 
 

@@ -43,8 +43,10 @@ class Gallery:
 
     missed: Sequence[Exhibit]
     n_missed: int
-    false: Sequence[Exhibit]
+    false: Sequence[Exhibit]  # on good images
     n_false: int
+    elsewhere: Sequence[Exhibit]  # on defective images, near no defect
+    n_elsewhere: int
 
 
 def write_evaluation_page(

@@ -38,7 +38,7 @@ class Exhibit:
 
     image: str  # its name in the tables
     path: Path
-    mask: Path | None  # of the truth; None: the box is drawn
+    mask: Path | None  # of the truth, where that is outlined; None: the box is
     heatmap: Path | None
     box: Box
     facts: list[tuple[str, str]]  # what, how much
