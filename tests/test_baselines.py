@@ -1,4 +1,4 @@
-"""The baselines that are networks: each shipped file trains, exports, inspects; and each does what its name says."""
+"""The baselines that are networks: each shipped file trains, exports, inspects, is evaluated, and is what it says."""
 
 import csv
 import math
@@ -18,13 +18,13 @@ from flawmap.inspect.folder import inspect_folder
 from flawmap.inspect.pipeline import Pipeline
 from flawmap.inspect.scoring.runtime import TileScorer
 from flawmap.tiling.errors import UsageError
-from flawmap.tiling.images import write_image
 from flawmap.training import checkpoint as checkpoints
 from flawmap.training.autoencoder import BottleneckAutoencoder, ConvolutionalAutoencoder
 from flawmap.training.config import TrainConfig, load_config
 from flawmap.training.fit import train
 from flawmap.training.losses import activity_loss, ssim_map
 from flawmap.training.tile_geometry import needed_overlap, score_receptive_field
+from tests.evaluating import assert_defect_stands_out, write_dataset
 from tests.products import draw_good, silent, tiny_config, untrained_model, write_good, write_untrained
 
 BASELINES = Path(__file__).parent.parent / "configs" / "baselines"
@@ -61,7 +61,7 @@ def test_every_file_says_which_question_it_answers_and_loads(path: Path) -> None
 
 
 @pytest.mark.parametrize("name", CARD)
-def test_every_network_trains_exports_calibrates_and_inspects(name: str, tmp_path: Path) -> None:
+def test_every_network_goes_from_good_images_to_figures(name: str, tmp_path: Path) -> None:
     """The same way as the default model, with a defect that nobody could miss."""
     small = ["image.longest_side=96", "tile.border=16"] if name == "shrink2048" else []
     config = settings_of(name, *QUICK, *small)
@@ -78,10 +78,11 @@ def test_every_network_trains_exports_calibrates_and_inspects(name: str, tmp_pat
         assert float(next(csv.DictReader(file))["loss"]) > 0
     bad = draw_good(128, 128, seed=50)
     bad[60:75, 60:75] = 255
-    (tmp_path / "parts").mkdir()
-    write_image(tmp_path / "parts" / "bad.tif", bad)
-    run = inspect_folder([tmp_path / "parts"], tmp_path / "b", tmp_path / "run", device="cpu")
-    assert (run.counts["images"], run.counts["ERROR"]) == (1, 0)
+    good = [draw_good(128, 128, seed=seed) for seed in (51, 52)]
+    data = write_dataset(tmp_path / "data", good, bad, np.s_[60:75, 60:75])
+    run = inspect_folder([data / "test"], tmp_path / "b", tmp_path / "run", device="cpu", heatmaps=True)
+    assert (run.counts["images"], run.counts["ERROR"]) == (3, 0)
+    assert_defect_stands_out(tmp_path / "run", data)
     read = read_bundle(tmp_path / "b")
     assert CARD[name] in (tmp_path / "b" / "MODEL_CARD.md").read_text(encoding="utf-8")
     model = checkpoints.load(checkpoint).model

@@ -40,6 +40,7 @@ from flawmap.training.classical.geometry import checked_overlap
 from flawmap.training.classical.labelled import labelled_images, labelled_windows
 from flawmap.training.config import ImageSettings, TrainConfig, load_config
 from flawmap.training.fit import train
+from tests.evaluating import assert_defect_stands_out, write_dataset
 from tests.products import draw_good, silent, tiny_config, write_good
 
 BASELINES = Path(__file__).parent.parent / "configs" / "baselines"
@@ -238,17 +239,19 @@ def test_the_bundle_holds_numbers_and_no_network(made: tuple[str, Path]) -> None
 
 
 def test_what_is_wrong_is_found(made: tuple[str, Path]) -> None:
-    """A dot for the median, ribs across the others for HOG, through the command that inspects folders."""
+    """A dot for the median, ribs across the others for HOG, as the commands inspect and evaluate a dataset."""
     name, folder = made
     bad = draw_good(192, 192, seed=50)
     if name == "local_median":
-        bad[100:105, 100:105] = 255
+        place = np.s_[100:105, 100:105]
+        bad[place] = 255
     else:
-        bad[64:128, 64:128] = patch(9)
-    (folder / "parts").mkdir()
-    write_image(folder / "parts" / "bad.png", bad)
-    run = inspect_folder([folder / "parts"], folder / "b", folder / "run", device="auto")
-    assert (run.device, run.counts["ERROR"]) == ("cpu", 0)
+        place = np.s_[64:128, 64:128]
+        bad[place] = patch(9)
+    data = write_dataset(folder / "data", [draw_good(192, 192, seed=seed) for seed in (51, 52)], bad, place)
+    run = inspect_folder([data / "test"], folder / "b", folder / "run", device="auto", heatmaps=True)
+    assert (run.device, run.counts["images"], run.counts["ERROR"]) == ("cpu", 3, 0)
+    assert_defect_stands_out(folder / "run", data)
     bundle = read_bundle(folder / "b")
     line = Pipeline(bundle, open_scorer(bundle, "cpu"))
     heatmap, reconstruction = line.heatmap(bad)
