@@ -48,8 +48,7 @@ def model_card(info: BundleInfo) -> str:
         "**Use.** `flawmap inspect FOLDER -m BUNDLE -o RUN_DIR`, for the product, camera, optics and light it was",
         "trained on.",
         "",
-        "**Not for.** Another product or camera; a part whose layout matters (a missing hole looks good to a model",
-        "that only knows texture); decisions about people's safety without a person.",
+        *_not_for(info),
         "",
         "**Limits.** It has seen good parts only: what it reports is unlike them, not necessarily a defect. Its rate",
         "of false alarms is calibrated on the good images above and holds as long as good parts look like them.",
@@ -61,6 +60,15 @@ def model_card(info: BundleInfo) -> str:
         "",
     ]
     return "\n".join(lines) + _calibration(info)
+
+
+def _not_for(info: BundleInfo) -> list[str]:
+    if info.alignment is not None:  # it knows what belongs where
+        return ["**Not for.** Another product or camera; decisions about people's safety without a person."]
+    return [
+        "**Not for.** Another product or camera; a part whose layout matters (a missing hole looks good to a model",
+        "that only knows texture); decisions about people's safety without a person.",
+    ]
 
 
 def _model(kind: str, settings: dict[str, Any]) -> str:

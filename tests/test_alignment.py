@@ -64,6 +64,11 @@ def test_the_reference_goes_through_checkpoint_and_bundle(bundle: Path) -> None:
     assert info.alignment is not None and (info.alignment.height, info.alignment.width) == (HEIGHT, WIDTH)
 
 
+def test_the_model_card_of_a_part_whose_layout_is_known(bundle: Path) -> None:
+    card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "**Not for.** Another product or camera; decisions" in card and "whose layout matters" not in card
+
+
 def test_inspection_says_where_the_part_lies(bundle: Path) -> None:
     opened = read_bundle(bundle)
     calibration = opened.info.calibration
