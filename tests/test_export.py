@@ -151,7 +151,8 @@ def test_the_model_card_says_what_matters(bundle: Path, fixed: Path, autoencoder
     assert card == model_card(info)
     for words in (
         "# ribs: flawmap bundle", "without pretrained weights", "| images it takes | mono uint8 |",
-        "| good images learned from | 5 |", "| held out to calibrate | 2 |", "| steps, seconds | 60,", "whose layout matters",
+        "| good images learned from | 5 |", "| held out to calibrate | 2 |", "| steps, seconds | 60,",
+        "whose layout matters",
         "**Limits.**", f"| tile | {info.tile.size} px, overlap {info.tile.overlap} px, border 16 px ",
         "(its last pixel repeated) |",
         f"same {info.provenance['parity']['regions_compared']} regions on 4 tiles",

@@ -1,6 +1,7 @@
 """Batches of tiles: a function of seed and step, from everywhere, hard places and borders included; and variation."""
 
 import itertools
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from flawmap.tiling.context_map import ContextMap
 from flawmap.tiling.grid import TileGrid
+from flawmap.tiling.registration.local import LocalShifts
 from flawmap.training.camera import Camera
 from flawmap.training.config import VariationSettings
 from flawmap.training.good_images import GoodImages, Normalisation, measure_normalisation
+from flawmap.training.tile_batches import (
+    DISPLACED_PX,
+    DISPLACED_SHARE,
+    REGISTRATION_ERROR,
+    HardPlace,
+    TileBatch,
+    TileBatches,
+    TileDrawer,
+)
 from flawmap.training.tile_batches import SUSPICIOUS_REACH as REACH
-from flawmap.training.tile_batches import HardPlace, TileBatch, TileBatches, TileDrawer
 from flawmap.training.variation import Variation
 from tests.products import SCALE, draw_good, good_images, tiny_config
 
@@ -251,3 +262,39 @@ def test_an_image_that_is_left_out_all_over_is_still_drawn_from() -> None:
     drawn = at_places()
     drawn.leave_out([HardPlace(0, y, x) for y in range(0, 200, 20) for x in range(0, 200, 20)])
     assert len(corners(drawn, batches=1)) == 8
+
+
+def reference_shifts(**sections: Any) -> np.ndarray:
+    """(x, y) px by which the references of 400 tiles lie beside their places: their two channels tell the place."""
+    side = 168
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) + 16
+    images = coordinates(side + 32)
+    reference = ContextMap(np.dstack([x, y]))
+    aligned = replace(
+        images, sizes=[(side, side)], reference=reference, shown=[reference], to_reference=[np.eye(2, 3)],
+        local=[LocalShifts(np.zeros((6, 6, 2), np.float32))],
+    )  # fmt: skip
+    drawn = TileDrawer(aligned, PLAIN, Camera(0.0, 0.5), tiny_config(variation=STILL, **sections))
+    found = []
+    for i in range(50):
+        batch = drawn.batch((0, i), 8)
+        assert batch.context is not None
+        middle = batch.good[:, 0, 32, 32].numpy()
+        place = np.stack([middle % 1000, middle // 1000], axis=1)
+        found.append(batch.context[:, 32, 32].numpy() - place)
+    return np.concatenate(found)
+
+
+def test_references_lie_beside_their_place_as_registrations_err_and_parts_of_a_layout_do() -> None:
+    shifts = reference_shifts()
+    far = np.abs(shifts).max(axis=1) > 5 * REGISTRATION_ERROR
+    # Of those within +-3 px along both axes (3 of 10 tiles), 1 in 16 is within 0.75 px.
+    assert far.mean() == pytest.approx(DISPLACED_SHARE * 15 / 16, abs=0.08)
+    assert 2.5 < np.abs(shifts).max() < DISPLACED_PX + 0.05
+    assert shifts[~far].std() == pytest.approx(REGISTRATION_ERROR, abs=0.06)
+    assert np.abs(shifts.mean(axis=0)).max() < 0.3
+
+
+def test_where_nothing_may_be_displaced_references_lie_in_their_place() -> None:
+    assert np.abs(reference_shifts(alignment_slack=0)).max() < 6 * REGISTRATION_ERROR
+    assert np.abs(reference_shifts(alignment_slack=1)).max() < 1.05

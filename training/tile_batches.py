@@ -23,6 +23,8 @@ from flawmap.training.variation import Variation
 
 SUSPICIOUS_REACH = 16  # px: how far a defect is taken to reach beyond its peak
 REGISTRATION_ERROR = 0.15  # px, standard deviation: what training shows it of a reference not quite in place
+DISPLACED_SHARE = 0.3  # of the tiles have their reference farther off, as a part of the layout may lie beside its...
+DISPLACED_PX = 3  # ...place, so far at most: a part too narrow for `flawmap.tiling.registration.local` to find it
 TRIES = 20  # for a tile that shows nothing suspicious; an image may hold nothing else
 
 
@@ -57,6 +59,7 @@ class TileDrawer:
         self.camera = camera
         self.size = config.tile.train_size
         self.settings = config.damage
+        self.displaced = min(DISPLACED_PX, config.alignment_slack)
         self.variation = Variation(config.variation, images.full_scale)
         self.hard_places: list[HardPlace] = []  # the hardest first
         self.left_out: dict[int, NDArray[np.int64]] = {}  # places (y, x), [n, 2], by image
@@ -97,9 +100,16 @@ class TileDrawer:
         index, y, x = self._sound_place(rng, hard)
         context = None
         if self.images.reference is not None:
-            shift_x, shift_y = rng.normal(0, REGISTRATION_ERROR, 2)
-            context = self.images.context(index, y, x, self.size, self.size, (shift_x, shift_y))
+            context = self.images.context(index, y, x, self.size, self.size, self._reference_shift(rng))
         return self._varied(index, y, x, context)
+
+    def _reference_shift(self, rng: np.random.Generator) -> tuple[float, float]:
+        """Px (x, y) by which a tile's reference is shown beside its place; see `alignment_slack` in the settings."""
+        if self.displaced and rng.random() < DISPLACED_SHARE:
+            x, y = rng.uniform(-self.displaced, self.displaced, 2).tolist()
+        else:
+            x, y = rng.normal(0, REGISTRATION_ERROR, 2).tolist()
+        return x, y
 
     def _donor(self, rng: np.random.Generator) -> NDArray[np.float32]:
         """A tile [H, W, C] of anywhere, to take foreign pieces from."""
