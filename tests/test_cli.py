@@ -74,7 +74,7 @@ def test_a_good_folder_ends_with_0(bundle: Path, parts: Path, tmp_path: Path) ->
     assert "3 images on cpu: 2 OK, 0 REVIEW, 1 NG, 0 ERROR" in done.stdout
     assert str(tmp_path / "run" / "index.html") in done.stdout
     assert [row["verdict"] for row in images_of(tmp_path / "run")] == ["OK", "OK", "NG"]
-    assert "note: calibrated on" not in done.stderr
+    assert "note: calibrated on 10 good images: a rate of 0.1 false regions an image was counted on few" in done.stderr
     strict = run("inspect", parts, "-m", bundle, "-o", tmp_path / "strict", "--false-alarms", "0.001")
     assert "note: calibrated on 10 good images: a rate of 0.001 false regions an image is extrapolated" in strict.stderr
     assert "12000 good images would measure it" in (tmp_path / "strict" / "index.html").read_text(encoding="utf-8")

@@ -32,7 +32,7 @@ def outcome(kind: str, defects: list[tuple[float, int]], false: list[float], end
         verdict="NG" if severity >= 8 else "OK", severity=severity,
         defects=[DefectOutcome((0, 0, size, 1), size, size, score, None) for score, size in defects],
         false_regions=[FalseRegion((0, 0, 1, 1), score, score) for score in false],
-        complete_from=end,
+        raised=[], complete_from=end,
     )  # fmt: skip
 
 
