@@ -65,7 +65,7 @@ def _what_others_show(
         report(0.0, f"comparing good images with the others, {done} of {PARTS}")
         for number in numbers:
             shown[number] = others
-    if len(train.paths) <= FEWEST_IMAGES:
+    if all(context is reference for context in shown):
         LOG.info(
             "each image is compared with a reference that it is part of: %d good images to learn from leave too few "
             "others; with more, good parts light up less",

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flawmap.tiling.context_map import SPREAD_STEPS
-from flawmap.tiling.look_map import Look
+from flawmap.tiling.look_map import INSIDE, OUTSIDE, Look
 from flawmap.training.autoencoder import BottleneckAutoencoder, ConvolutionalAutoencoder
 from flawmap.training.config import Comparison, TrainConfig
 from flawmap.training.good_images import GoodImages, Normalisation
@@ -180,11 +180,11 @@ def raw_tile(images: GoodImages, index: int, y: int, x: int, height: int, width:
     """`height` x `width` px from (`y`, `x`) on of padded image `index`, with what goes with them."""
     look = None if images.counted is None else images.counted.look(index, y, x, height, width)
     y0, x0, y1, x1 = images.picture_box(index)
-    inside = np.s_[max(0, y0 - y) : max(0, y1 - y), max(0, x0 - x) : max(0, x1 - x)]
     if y < y0 or x < x0 or y + height > y1 or x + width > x1:
-        shown = np.zeros((height, width), np.uint8)
-        shown[inside] = 1 if look is None else look[inside]
-        look = shown
+        inside = np.s_[max(0, y0 - y) : max(0, y1 - y), max(0, x0 - x) : max(0, x1 - x)]
+        in_picture = np.full((height, width), OUTSIDE, np.uint8)
+        in_picture[inside] = INSIDE if look is None else look[inside]
+        look = in_picture
     pixels = images.padded[index][y : y + height, x : x + width]
     return RawTile(pixels, images.context(index, y, x, height, width), look)
 
