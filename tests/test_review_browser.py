@@ -164,6 +164,28 @@ def test_a_second_press_leaves_the_mark_and_x_takes_it_back(browser: Any, runs_d
         assert [mark for _, _, mark in marks_at(address)] == ["false_alarm", "defect"]
 
 
+def test_a_key_pressed_while_an_image_is_fetched_is_about_it(browser: Any, runs_dir: Path) -> None:
+    """The rows on the page are still those of the image before; a slow line must not swallow the mark, nor move it."""
+
+    def slowly(route: Any) -> None:
+        page.wait_for_timeout(300)
+        route.continue_()
+
+    with serving(runs_dir) as address, review_at(browser, address) as page:
+        page.locator("#images bdi", has_text="a10.png").click()
+        page.get_by_text("3 of 3 still to be marked").wait_for()
+        page.wait_for_load_state("networkidle")
+        page.route("**/review/images/*", slowly)
+        page.locator("#images bdi", has_text="a10.png").click()  # again: all that is shown stays as it was
+        page.locator("#regions button").nth(2).click()
+        press_at_once(page, "d")
+        page.get_by_text("2 of 3 still to be marked").wait_for()
+        page.locator("#images bdi", has_text="a9.png").click()
+        press(page, "f")
+        page.get_by_text("Marked as false alarm; all are marked.").wait_for()
+        assert marks_at(address) == [("a10.png", 1, "defect"), ("a9.png", 1, "false_alarm")]
+
+
 def test_another_reviewer_may_say_the_same(browser: Any, runs_dir: Path) -> None:
     with serving(runs_dir) as address, review_at(browser, address) as page:
         page.locator("#images bdi", has_text="a9.png").click()

@@ -102,7 +102,7 @@ function imageRow(image) {
     element("bdi", {}, image.image),
     element("small", {}, stateOf(image)),
   );
-  button.addEventListener("click", () => look(image.id));
+  button.addEventListener("click", () => inTurn(() => look(image.id))); // a key pressed after it is about this image
   return element("li", {}, button);
 }
 
@@ -196,5 +196,5 @@ imageList.addEventListener("keydown", (event) => {
   next.focus();
 });
 
-runChoice.addEventListener("change", () => chooseRun(runChoice.value).catch((error) => tell(error.message)));
+runChoice.addEventListener("change", () => inTurn(() => chooseRun(runChoice.value)));
 filterChoice.addEventListener("change", drawImages);

@@ -148,6 +148,7 @@ function staleRow(mark) {
 }
 
 function choose(key, fly = true) {
+  if (!detail) return; // the rows are still those of the image before
   chosen = key;
   restage();
   drawChosen();
