@@ -9,8 +9,8 @@ pixel shuffle, smoothing and standardisation each read and write a float map as 
   efficient integer-arithmetic-only inference", CVPR 2018, section 3.2).
 - location and scale of the evidence maps are folded into the last weights. Normalising the image is not: the
   network would see grey levels, which half precision and 8 bits do not hold.
-- the logit is smoothed, and the residual averaged, before the pixel shuffle: on four maps of half the size, which fill
-  a processor's vectors where one map does not.
+- the logit is smoothed, and what else is evidence averaged, before the pixel shuffle: on four maps of half the size,
+  which fill a processor's vectors where one map does not.
 """
 
 from typing import cast
@@ -23,7 +23,13 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from flawmap.export.bundle import TileInfo
 from flawmap.tiling.context_map import SPREAD_STEPS
 from flawmap.training.repair_network import UNSHUFFLE, RepairNetwork, UNet
-from flawmap.training.scoring import LOGIT_FLOOR, LOGIT_REACH, REPAIR_BOXES, ScoringModel
+from flawmap.training.scoring import (
+    LOGIT_FLOOR,
+    LOGIT_REACH,
+    REPAIR_BOXES,
+    TEMPLATE_FLOOR,
+    ScoringModel,
+)
 
 PROVEN = 64  # px of a proof tile at least that the parity gate must see unaffected by the tile's edge
 PHASES = UNSHUFFLE**2
@@ -64,6 +70,7 @@ class InferenceForm(nn.Module):
     shift: Tensor
     box_y: Tensor
     box_x: Tensor
+    template_box_x: Tensor
 
     def __init__(self, model: ScoringModel) -> None:
         super().__init__()
@@ -73,10 +80,16 @@ class InferenceForm(nn.Module):
         lines = (model.location, model.scale, model.below, model.height)
         location, scale, self.below, height = (values.flatten().tolist() for values in lines)
         self.unet = _FoldedUNet(model.network.unet, n, scale[0])
-        # score = max(h0 + bent((logit - l0) / s0), floor) + h1 + bent((residual - l1) / s1): both heights go in last
+        # score = max(h0 + bent((logit - l0) / s0), floor) + h1 + bent((residual - l1) / s1), and with a template
+        # + max(h2 + bent((beyond - l2) / s2), floor): all heights go in last
         self.height = height[0] + height[1]
         self.floor = LOGIT_FLOOR - height[0]
         self.bend = location[1] / scale[1]
+        self.template = model.template
+        if model.template is not None:
+            self.height += height[2]
+            self.template_floor = TEMPLATE_FLOOR - height[2]
+            self.template_bend = location[2] / scale[2]
         box = torch.full((REPAIR_BOXES[0],), 1 / REPAIR_BOXES[0])
         buffers = {
             "mean": model.mean,
@@ -88,6 +101,8 @@ class InferenceForm(nn.Module):
             "box_y": _for_channels(phase_filter(box, axis=0), n),
             "box_x": _for_channels(phase_filter(box, axis=1) / scale[1], n),
         }
+        if model.template is not None:
+            buffers["template_box_x"] = _for_channels(phase_filter(box, axis=1) / scale[2], n)
         for name, value in buffers.items():
             self.register_buffer(name, value.detach().clone())
         self.eval()
@@ -99,24 +114,38 @@ class InferenceForm(nn.Module):
         # Of a mono image everything at full size has no channel axis: one of length 1 costs a processor its vectors.
         mean, std = (self.mean.flatten(), self.std.flatten()) if mono else (self.mean, self.std)
         x = (raw - mean).div(std).unsqueeze(1) if mono else (raw.permute(0, 3, 1, 2) - mean) / std
+        beyond = None
         if context is not None:  # the reference, and how far good images stray from it
             shown = context.to(torch.float32).permute(0, 3, 1, 2)
-            x = torch.cat([x, (shown[:, :-1] - self.mean) / self.std, shown[:, -1:] / self.spread], dim=1)
+            shown = torch.cat([(shown[:, :-1] - self.mean) / self.std, shown[:, -1:] / self.spread], dim=1)
+            beyond = None if self.template is None else self.template.beyond(x, shown)
+            x = torch.cat([x, shown], dim=1)
         change, logit = self.unet(x)  # [N, 4 C, H/2, W/2], [N, 4, H/2, W/2]
         logit = F.conv2d(logit, self.smooth_y, padding=_padding(self.smooth_y))
         logit = F.conv2d(logit, self.smooth_x, self.shift, padding=_padding(self.smooth_x))
-        residual = F.conv2d(change, self.box_y, padding=_padding(self.box_y))
-        residual = F.conv2d(residual, self.box_x, padding=_padding(self.box_x)).abs()
-        if self.n_channels > 1:
-            residual = residual.view(-1, self.n_channels, PHASES, *residual.shape[2:]).amax(dim=1)
         logit = F.leaky_relu(logit, self.below[0]).clamp(min=self.floor)
-        residual = F.leaky_relu(residual - self.bend, self.below[1])
-        score = F.pixel_shuffle(logit + residual + self.height, UNSHUFFLE).squeeze(1)
+        residual = F.leaky_relu(self._averaged(change, self.box_x) - self.bend, self.below[1])
+        score = logit + residual + self.height
+        if beyond is not None:
+            beyond = self._averaged(F.pixel_unshuffle(beyond, UNSHUFFLE), self.template_box_x)
+            score = score + F.leaky_relu(beyond - self.template_bend, self.below[2]).clamp(min=self.template_floor)
+        score = F.pixel_shuffle(score, UNSHUFFLE).squeeze(1)
         change = F.pixel_shuffle(change, UNSHUFFLE)
         restored = raw + (change.squeeze(1) * std if mono else (change * std).permute(0, 2, 3, 1))
         if self.full_scale is not None:
             restored = restored.round().clamp(0.0, self.full_scale)
         return score, restored.to(self.dtype)
+
+    def _averaged(self, phases: Tensor, box_x: Tensor) -> Tensor:
+        """Box mean of a signed map of each channel, in what `box_x` scales it to; the largest channel's absolute value.
+
+        [N, 4 C, H/2, W/2] -> [N, 4, H/2, W/2].
+        """
+        mean = F.conv2d(phases, self.box_y, padding=_padding(self.box_y))
+        mean = F.conv2d(mean, box_x, padding=_padding(box_x)).abs()
+        if self.n_channels > 1:
+            mean = mean.view(-1, self.n_channels, PHASES, *mean.shape[2:]).amax(dim=1)
+        return mean
 
 
 class _FoldedUNet(nn.Module):

@@ -53,7 +53,11 @@ def read(paths: list[Path]) -> GoodImages:
 
 
 def test_the_reference_goes_through_checkpoint_and_bundle(bundle: Path) -> None:
-    kept = load(bundle.parent / "work" / "model.ckpt").reference
+    checkpoint = load(bundle.parent / "work" / "model.ckpt")
+    band = checkpoint.model.template
+    assert band is not None and band.slack == 3
+    assert 1 < band.noise * float(checkpoint.model.std) < 3  # grey levels; 2 were drawn
+    kept = checkpoint.reference
     assert kept is not None and kept.pixels.shape == (HEIGHT, WIDTH, 2) and kept.pixels.dtype == np.uint8
     np.testing.assert_array_equal(np.load(bundle / CONTEXT), kept.pixels)
     # The reference is the layout where the parts lie in the middle: sharp, with less noise than any of them.

@@ -236,7 +236,7 @@ def test_what_is_no_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must be a model\.ckpt that `flawmap train` wrote"):
         checkpoints.load(tmp_path / "new.ckpt")
     torch.save({"flawmap_checkpoint": 1}, tmp_path / "new.ckpt")
-    with pytest.raises(UsageError, match=r"is of format 1, this flawmap reads 2 and 3: train again"):
+    with pytest.raises(UsageError, match=r"is of format 1, this flawmap reads 2 to 4: train again"):
         checkpoints.load(tmp_path / "new.ckpt")
     torch.save([1], tmp_path / "list.ckpt")
     with pytest.raises(UsageError, match=r"must be a model\.ckpt"):

@@ -190,16 +190,16 @@ def test_the_bundle_holds_the_reference(made: Path) -> None:
     assert bundle.is_classical
     assert alignment is not None and (alignment.height, alignment.width, alignment.slack) == (HEIGHT, WIDTH, 12)
     assert bundle.info.tile.padding == "reflect"
-    assert bundle.info.network.receptive_field == 2 * 2 + 3
+    assert bundle.info.network.receptive_field == 2 * 3 + 3
     kept = checkpoints.load(made / "work" / "model.npz").reference
     assert kept is not None
     np.testing.assert_array_equal(np.load(made / "b" / CONTEXT), kept.pixels)
     model = read_model("template", bundle.model_path)
     assert isinstance(model, GoldenTemplate)
-    assert model.slack == 2
+    assert model.slack == 3
     assert 1 < model.noise < 3  # 2 were drawn
     card = (made / "b" / "MODEL_CARD.md").read_text(encoding="utf-8")
-    assert "| model | golden template: distance to what the reference shows within 2 px |" in card
+    assert "| model | golden template: distance to what the reference shows within 3 px |" in card
 
 
 def test_dots_stand_out_from_all_that_good_parts_show(made: Path) -> None:

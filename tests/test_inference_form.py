@@ -22,6 +22,7 @@ from flawmap.training.good_images import Normalisation
 from flawmap.training.repair_network import RepairNetwork
 from flawmap.training.scoring import ScoringModel
 from flawmap.training.standardisation import Standardisation
+from flawmap.training.template_band import TemplateBand
 from flawmap.training.tile_geometry import score_receptive_field
 from tests.products import draw_good, tiny_config, untrained_model, write_untrained
 
@@ -63,14 +64,15 @@ def test_the_score_is_the_trained_models(channels: int, dtype: str, levels: list
     np.testing.assert_allclose(found_restored[inner].double(), restored[inner].double(), atol=step)
 
 
+@pytest.mark.parametrize("band", [None, TemplateBand(2, 0.1)], ids=["two kinds of evidence", "three"])
 @pytest.mark.parametrize(("channels", "dtype"), [(1, "uint8"), (3, "uint16"), (1, "float32")])
-def test_of_an_aligned_product_too(channels: int, dtype: str) -> None:
+def test_of_an_aligned_product_too(channels: int, dtype: str, band: TemplateBand | None) -> None:
     plain = untrained_model(tiny_config(network=SMALL), channels=channels, dtype=dtype)
     normalisation = Normalisation(tuple(plain.mean.flatten().tolist()), tuple(plain.std.flatten().tolist()))
     network = RepairNetwork(channels, (6, 10), channels + 1)
-    model = ScoringModel(
-        network, normalisation, Standardisation((0.1, 0.2), (0.5, 0.7), (0.6, 2.5), (-0.4, -1.0)), np.dtype(dtype)
-    ).eval()
+    lines = ((0.1, 0.2, 0.4), (0.5, 0.7, 0.9), (0.6, 2.5, 8.0), (-0.4, -1.0, 0.3))
+    standardisation = Standardisation(*(values[: 2 if band is None else 3] for values in lines))
+    model = ScoringModel(network, normalisation, standardisation, np.dtype(dtype), template=band).eval()
     tiles = torch.from_numpy(draw_good(128, 128, channels=channels, dtype=dtype, seed=1)[None])
     context = torch.from_numpy(draw_good(128, 128, channels=3, dtype=dtype, seed=2)[None])
     context = torch.cat([context, context], dim=3)[..., : channels + 1]

@@ -19,8 +19,10 @@ from flawmap.training.good_images import GoodImages, Normalisation
 from flawmap.training.scoring import RawTile, ScoringModel, build_network
 from flawmap.training.split import Split
 from flawmap.training.standardisation import Standardisation
+from flawmap.training.template_band import TemplateBand
 
-FORMAT = 3  # 2 knew no `tile.padding`, and reflected; 1 no bend in a standardisation
+FORMAT = 4  # 3 knew no template beside the network; 2 no `tile.padding`, and reflected; 1 no bend in a standardisation
+READ = (2, 3, FORMAT)
 STANDARDISATION = ("location", "scale", "below", "height")
 PROOF_TILES = 4
 PROOF_SIZE = 256  # px; the tiles of an autoencoder with a latent vector have its own size
@@ -60,6 +62,7 @@ def save(
         "dtype": proof.pixels.dtype.name,
         "normalisation": {"mean": model.mean.flatten().tolist(), "std": model.std.flatten().tolist()},
         "standardisation": {name: getattr(model, name).flatten().tolist() for name in STANDARDISATION},
+        "template": None if model.template is None else asdict(model.template),
         "network": model.network.state_dict(),
         "split": {name: [str(p) for p in paths] for name, paths in asdict(split).items()},
         "proof_tiles": torch.from_numpy(proof.pixels),
@@ -85,10 +88,10 @@ def load(path: Path) -> Checkpoint:
         raise UsageError(f"`CHECKPOINT` (={path}) is not a flawmap checkpoint: {error}") from None
     if not isinstance(content, dict) or "flawmap_checkpoint" not in content:
         raise UsageError(f"`CHECKPOINT` (={path}) must be a model.ckpt that `flawmap train` wrote")
-    if content["flawmap_checkpoint"] not in (2, FORMAT):
+    if content["flawmap_checkpoint"] not in READ:
         raise UsageError(
-            f"`CHECKPOINT` (={path}) is of format {content['flawmap_checkpoint']}, this flawmap reads 2 and {FORMAT}: "
-            "train again"
+            f"`CHECKPOINT` (={path}) is of format {content['flawmap_checkpoint']}, this flawmap reads {READ[0]} to "
+            f"{FORMAT}: train again"
         )
     content["config"]["tile"].setdefault("padding", "reflect")
     config = TrainConfig.model_validate(content["config"])
@@ -98,8 +101,10 @@ def load(path: Path) -> Checkpoint:
     network.load_state_dict(content["network"])
     normalisation = Normalisation(**{k: tuple(v) for k, v in content["normalisation"].items()})
     standardisation = Standardisation(**{k: tuple(v) for k, v in content["standardisation"].items()})
+    template = content.get("template")
+    compare, band = config.network.compare, None if template is None else TemplateBand(**template)
     return Checkpoint(
-        model=ScoringModel(network, normalisation, standardisation, dtype, config.network.compare).eval(),
+        model=ScoringModel(network, normalisation, standardisation, dtype, compare, band).eval(),
         config=config,
         split=Split(**{name: [Path(p) for p in paths] for name, paths in content["split"].items()}),
         proof_tiles=content["proof_tiles"].numpy(),

@@ -66,7 +66,7 @@ class MedianSettings(_Section):
 
 
 class TemplateSettings(_Section):
-    slack: int = Field(default=2, ge=0, le=32)
+    slack: int = Field(default=3, ge=0, le=32)
 
 
 class LearningSettings(_Section):

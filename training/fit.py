@@ -26,19 +26,24 @@ from flawmap.training.camera import Camera
 from flawmap.training.classical.fit import train_classical
 from flawmap.training.config import TrainConfig
 from flawmap.training.counting import count
-from flawmap.training.good_images import (
-    GoodImages,
-    Normalisation,
-    measure_normalisation,
-)
+from flawmap.training.good_images import GoodImages, Normalisation, measure_normalisation
 from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
 from flawmap.training.precision import precision_for
 from flawmap.training.read_split import as_read, read_split
-from flawmap.training.scoring import HEAVY, RawTile, ScoringModel, build_network, evidence_of_tiles, raw_tile
+from flawmap.training.scoring import (
+    HEAVY,
+    Network,
+    RawTile,
+    ScoringModel,
+    build_network,
+    evidence_of_tiles,
+    raw_tile,
+)
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
 from flawmap.training.suspicious import DOUBTFUL_PICTURE, write_doubtful, write_suspicious
+from flawmap.training.template_band import TemplateBand
 from flawmap.training.tile_batches import TileBatch, TileBatches, TileDrawer
 from flawmap.training.tile_geometry import check_tile_settings
 
@@ -104,10 +109,7 @@ def train(
     _check_finite(model, config)
     _note_few_steps(learner)
     report(1.0, "measuring what good pixels show")
-    standardisation = _standardise(model, prepared.held_out, config)
-    model = ScoringModel(
-        model.network, prepared.normalisation, standardisation, prepared.train.dtype, config.network.compare
-    ).eval()
+    model = _standardised(model.network, prepared, config)
     proof = checkpoints.draw_proof_tiles(model, prepared.held_out, config)
     write_suspicious(work, learner.suspicious, prepared.train)
     write_doubtful(work, learner.doubtful.peaks, prepared.train)
@@ -238,6 +240,19 @@ def _note_doubtful(learner: Learner, work: Path) -> None:
             learner.drawer.images.n_pictures,
             work / DOUBTFUL_PICTURE,
         )
+
+
+def _standardised(network: Network, prepared: Prepared, config: TrainConfig) -> ScoringModel:
+    """The trained `network` with all evidence that it scores by; training itself goes by logit and residual."""
+    template = None
+    if prepared.train.reference is not None:
+        template = TemplateBand.of(config.template.slack, prepared.camera.noise)
+
+    def model(standardisation: Standardisation | None) -> ScoringModel:
+        dtype, compare = prepared.train.dtype, config.network.compare
+        return ScoringModel(network, prepared.normalisation, standardisation, dtype, compare, template).eval()
+
+    return model(_standardise(model(None), prepared.held_out, config))
 
 
 def _standardise(model: ScoringModel, images: GoodImages, config: TrainConfig) -> Standardisation:

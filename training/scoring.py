@@ -6,7 +6,8 @@ The repair network gives two kinds of evidence: the damage logit, lightly smooth
 3x3 px. Neither alone will do. On cloth the logit finds nearly everything and the residual little; on faint cracks and
 blowholes, which look like nothing that training showed it, the residual finds more. Both are turned into how rare they
 are on good images, and added; the largest of the two, tried first, let the worse one's false alarms through
-(docs/detection.md). Never an average over a neighbourhood: that erases a dot.
+(docs/detection.md). Never an average over a neighbourhood: that erases a dot. Of an aligned product there is a third:
+how far the tile leaves the golden template's band.
 
 An autoencoder has the residual only: the rarest of its box means of several sizes speaks.
 """
@@ -28,13 +29,15 @@ from flawmap.training.good_images import GoodImages, Normalisation
 from flawmap.training.losses import ssim_map
 from flawmap.training.repair_network import RepairNetwork
 from flawmap.training.standardisation import Standardisation
+from flawmap.training.template_band import TemplateBand
 
 BOXES = (1, 3, 5, 9, 17)  # px, of an autoencoder's residual: a dot shows at the smallest, a stain at the largest
 REPAIR_BOXES = (3,)  # px, of the repair network's
 LOGIT_SIGMA = 1.25  # px
 LOGIT_REACH = 4  # px
 LOGIT_FLOOR = -5.0  # standardised: a residual beyond all bounds is heard whatever the head says
-HEAVY = (False, True)  # of the repair network's evidence, logit and residual: see `flawmap.training.standardisation`
+TEMPLATE_FLOOR = -5.0  # standardised: what the band hides is left to the other two
+HEAVY = (False, True, True)  # logit, residual, template: see `flawmap.training.standardisation`
 
 
 Network = RepairNetwork | BottleneckAutoencoder | ConvolutionalAutoencoder
@@ -61,6 +64,7 @@ class ScoringModel(nn.Module):
         compare: by what an autoencoder's input and reconstruction are told apart: the residual at several scales, or
             1 - SSIM (Bergmann et al., "Improving unsupervised defect segmentation by applying structural similarity to
             autoencoders", VISAPP 2019).
+        template: the repair network's third evidence, which a tile's context is needed for; None for two.
     """
 
     mean: Tensor
@@ -78,13 +82,16 @@ class ScoringModel(nn.Module):
         standardisation: Standardisation | None,
         dtype: np.dtype[np.generic],
         compare: Comparison = "residual",
+        template: TemplateBand | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.has_head = isinstance(network, RepairNetwork)
         self.compare = compare
+        self.template = template
         n_residuals = len(REPAIR_BOXES) if self.has_head else 1 if compare == "ssim" else len(BOXES)
-        standardisation = standardisation or Standardisation.identity(self.has_head + n_residuals)
+        n_maps = self.has_head + n_residuals + (template is not None)
+        standardisation = standardisation or Standardisation.identity(n_maps)
         self.dtype = {"uint8": torch.uint8, "uint16": torch.uint16, "float32": torch.float32}[dtype.name]
         self.full_scale = float(np.iinfo(dtype.name).max) if dtype.kind == "u" else None
         for name, values in (
@@ -121,8 +128,8 @@ class ScoringModel(nn.Module):
         standard = self.height + torch.where(standard > 0, standard, self.below * standard)
         if not self.has_head:
             return standard.amax(dim=1)  # the rarest of them
-        logit, residual = standard.unbind(dim=1)
-        return logit.clamp(min=LOGIT_FLOOR) + residual
+        score = standard[:, 0].clamp(min=LOGIT_FLOOR) + standard[:, 1]
+        return score if self.template is None else score + standard[:, 2].clamp(min=TEMPLATE_FLOOR)
 
     def normalise(self, tiles: Tensor) -> Tensor:
         """Raw tiles -> normalised float32 [N, C, H, W]."""
@@ -140,8 +147,11 @@ class ScoringModel(nn.Module):
         """Normalised tiles -> reconstruction [N, C, H, W] and evidence maps [N, K, H, W], not standardised yet."""
         if self.has_head:
             reconstruction, logit = self.network(x, context)
-            residual = residual_scales(x - reconstruction, REPAIR_BOXES)
-            return reconstruction, torch.cat([self._smooth(logit), residual], dim=1)
+            evidence = [self._smooth(logit), residual_scales(x - reconstruction, REPAIR_BOXES)]
+            if self.template is not None:
+                assert context is not None
+                evidence.append(residual_scales(self.template.beyond(x, context), REPAIR_BOXES))
+            return reconstruction, torch.cat(evidence, dim=1)
         reconstruction = self.network(x)
         if self.compare == "ssim":
             return reconstruction, (1 - ssim_map(x, reconstruction)).amax(dim=1, keepdim=True)
