@@ -117,9 +117,9 @@ class InferenceForm(nn.Module):
         beyond = None
         if context is not None:  # the reference, and how far good images stray from it
             shown = context.to(torch.float32).permute(0, 3, 1, 2)
-            shown = torch.cat([(shown[:, :-1] - self.mean) / self.std, shown[:, -1:] / self.spread], dim=1)
-            beyond = None if self.template is None else self.template.beyond(x, shown)
-            x = torch.cat([x, shown], dim=1)
+            reference, spread = (shown[:, :-1] - self.mean) / self.std, shown[:, -1:] / self.spread
+            beyond = None if self.template is None else self.template.beyond(x, reference, spread)
+            x = torch.cat([x, reference, spread], dim=1)
         change, logit = self.unet(x)  # [N, 4 C, H/2, W/2], [N, 4, H/2, W/2]
         logit = F.conv2d(logit, self.smooth_y, padding=_padding(self.smooth_y))
         logit = F.conv2d(logit, self.smooth_x, self.shift, padding=_padding(self.smooth_x))

@@ -150,7 +150,8 @@ class ScoringModel(nn.Module):
             evidence = [self._smooth(logit), residual_scales(x - reconstruction, REPAIR_BOXES)]
             if self.template is not None:
                 assert context is not None
-                evidence.append(residual_scales(self.template.beyond(x, context), REPAIR_BOXES))
+                beyond = self.template.beyond(x, context[:, :-1], context[:, -1:])
+                evidence.append(residual_scales(beyond, REPAIR_BOXES))
             return reconstruction, torch.cat(evidence, dim=1)
         reconstruction = self.network(x)
         if self.compare == "ssim":

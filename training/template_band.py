@@ -25,12 +25,11 @@ class TemplateBand:
         """With as much noise as a quotient needs."""
         return cls(slack, max(noise, LEAST_NOISE))
 
-    def beyond(self, tiles: Tensor, context: Tensor) -> Tensor:
+    def beyond(self, tiles: Tensor, reference: Tensor, spread: Tensor) -> Tensor:
         """How far outside the band, in units of noise and spread: [N, C, H, W], 0 within it, below 0 if too dark.
 
-        Normalised `tiles` [N, C, H, W], and of the reference and its spread `context` [N, C + 1, H, W].
+        Normalised `tiles` and `reference` [N, C, H, W], `spread` [N, 1, H, W].
         """
-        reference, spread = context[:, :-1], context[:, -1:]
         over = F.relu(tiles - _highest(reference, self.slack))
         under = F.relu(-_highest(-reference, self.slack) - tiles)
         return (over - under) / (spread + self.noise)
