@@ -1,13 +1,14 @@
 """Evidence maps of different kinds made comparable: a score of 0 is what good images show once a megapixel, each
 further 1 is ten times rarer.
 
-One straight line from evidence to score will do for a map that stands by itself. The repair network's maps are
-added, and that asks for more: with rates in the same units all the way the sum is what Fisher ("Statistical methods for
-research workers", 1925, section 21.1) makes of two independent findings, the logarithm of the product of their rates.
+One straight line from evidence to score will do for a map that stands by itself. The repair network's maps are added,
+and that asks for more: with rates in the same units all the way the sum is what Fisher ("Statistical methods for
+research workers", 1925, section 21.1) makes of independent findings, the logarithm of the product of their rates.
 So they get a line that bends once. A residual of the usual size says the more the larger it is, a large one less:
 some good structure is repaired badly, and one line through both promised that such a place never comes. A logit does
 the opposite, it falls off faster the higher it is. On magnetic tiles and commutators the bend lets the residual speak
-as loud as the logit, where the defects need it, and cloth does not suffer from it (docs/detection.md). The golden template's map, of aligned products, bends as a residual does.
+as loud as the logit, where the defects need it, and cloth does not suffer from it (docs/detection.md). The golden
+template's map, of aligned products, bends as a residual does.
 
 What counts is how often the peaks of a map come, not its pixels: maps are cut into blocks, and the highest pixel of
 each is a peak. The highest peaks above a threshold fall off as an exponential (Pickands 1975, with shape 0), whose mean
