@@ -24,11 +24,15 @@ def board(seed: int = 3) -> NDArray[np.uint8]:
     return np.ascontiguousarray(as_dtype(board_scene(SIDE, seed), "uint8")[:SIDE, :SIDE])
 
 
-def with_panel_at(picture: NDArray[np.uint8], dy: float, dx: float) -> NDArray[np.uint8]:
-    """The middle panel shows what lies (dy, dx) px beside its place."""
-    moved = picture.copy()
-    moved[PANEL] = warp_box(picture, HOME, Box(320, 320, 640, 640), dy, dx)
+def with_panel_at(picture: NDArray[np.uint8], dy: float, dx: float, corner: int = 320) -> NDArray[np.uint8]:
+    """The panel of 320 px whose corner that is, the middle one, shows what lies (dy, dx) px beside its place."""
+    moved, far = picture.copy(), corner + 320
+    moved[corner:far, corner:far] = warp_box(picture, HOME, Box(corner, corner, far, far), dy, dx)
     return moved
+
+
+def wrong(image: NDArray[np.uint8], shown: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.abs(image.astype(int) - shown.astype(int)) > 60
 
 
 @pytest.mark.parametrize(("dy", "dx"), [(3, -5), (-9, 2), (0, 12), (4.5, 2.5)])
@@ -50,14 +54,53 @@ def test_the_context_follows_a_panel() -> None:
     rigid = context.seen_by(HOME)
     seen, local = context.laid_on(image, HOME, 12)
 
-    def wrong(shown: NDArray[np.generic]) -> int:
-        return int((np.abs(image.astype(int) - shown[..., 0].astype(int)) > 60).sum())
-
-    assert wrong(seen) < 0.1 * wrong(rigid)
+    assert wrong(image, seen[..., 0]).sum() < 0.1 * wrong(image, rigid[..., 0]).sum()
     # A tile of the context is what the whole shows, beyond its border too.
     np.testing.assert_array_equal(context.tile(HOME, 0, "replicate", 300, 310, 128, 96, local), seen[300:428, 310:406])
     padded = np.pad(seen, ((16, 16), (16, 16), (0, 0)), mode="edge")
     np.testing.assert_array_equal(context.tile(HOME, 16, "replicate", 0, 330, 64, 64, local), padded[:64, 330:394])
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(-8, -9), (7, -9), (5, 8)])
+@pytest.mark.parametrize("corner", [0, 640])
+def test_a_panel_at_the_pictures_border_is_found(dy: float, dx: float, corner: int) -> None:
+    """There is less of the reference to look for it in."""
+    reference = board()
+    image = with_panel_at(reference, dy, dx, corner)
+    local = measure_local_shifts(reference, image, 12)
+    blocks = slice(corner // SMALL + 1, corner // SMALL + 9)
+    found = local.shifts[blocks, blocks].reshape(-1, 2)
+    np.testing.assert_allclose(np.median(found, axis=0), (dy, dx), atol=0.2)
+    assert (np.abs(found - (dy, dx)).max(axis=1) < 0.5).mean() > 0.7  # a block may show nothing that could be moved
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(0, -9), (5, -9), (0, 9), (5, 9)])
+def test_a_panel_of_few_edges_is_found_up_to_its_seam(dy: int, dx: int) -> None:
+    """One edge beside the picture's border, where there is less to look for it in; one strip that the seam cuts."""
+    reference = board()
+    panel = reference[:640, :640]
+    panel[:] = 220
+    panel[100:540, 67:500] = panel[:, 628:640] = 40
+    image = reference.copy()
+    image[:640, :640] = warp_box(reference, HOME, Box(0, 0, 640, 640), dy, dx)
+    rng = np.random.default_rng(2)
+    noisy = np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
+    context = ContextMap.of(reference, np.zeros((SIDE, SIDE), np.float32))
+    seen = context.laid_on(noisy, HOME, 12)[0][..., 0]
+    assert wrong(noisy, seen).sum() < 0.05 * wrong(noisy, reference).sum()
+
+
+@settings(max_examples=10, deadline=None)
+@given(y=st.integers(340, 600), x=st.integers(340, 600), size=st.integers(5, 24), level=st.sampled_from([0, 255]))
+def test_a_defect_on_a_displaced_panel_is_not_explained_away(y: int, x: int, size: int, level: int) -> None:
+    reference = board()
+    moved = with_panel_at(reference, -6, 7)
+    image = moved.copy()
+    image[y : y + size, x : x + size] = level
+    context = ContextMap.of(reference, np.zeros((SIDE, SIDE), np.float32))
+    seen = context.laid_on(image, HOME, 12)[0][..., 0]
+    defect = wrong(image, moved)
+    assert wrong(image, seen)[defect].sum() >= 0.9 * defect.sum()
 
 
 def test_nothing_is_found_where_the_pose_fits() -> None:

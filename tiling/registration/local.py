@@ -25,15 +25,16 @@ Image = NDArray[Any]
 Shift = tuple[float, float]  # px (dy, dx)
 
 SMALL = 32  # px: blocks that have a displacement each
-MARGIN = 16  # px around a small block that are compared too
-LARGE = 160  # px: blocks that displacements are found with
+MARGIN = 16  # px around a small block that are compared with it
+LARGE = 160  # px: blocks that displacements are found with...
+STEP = 80  # px: ...one begins so far from the next: one of them lies all on its panel
 SUSPECT = 1.3  # times the median difference of all large blocks, and a block is looked for elsewhere
 NEAR = 2  # px around the place found at half size that are searched at full size
 LIKENESS = 0.7  # correlation at the place found, at least
 LARGE_GAIN = 0.9  # of the difference that a large block shows at its own place may be left elsewhere, at most: it may
 # straddle two panels, of which one lies right
 GAIN = 0.8  # the same of a small block
-ALIKE = 0.7  # px: displacements nearer to each other, or to none, than this are one
+ALIKE = 0.7  # px: a displacement smaller than this is none
 
 
 @dataclass(frozen=True)
@@ -92,32 +93,38 @@ def warp_displaced(out: Image, y: int, x: int, local: LocalShifts, warp: Callabl
 
 
 def _candidates(laid: Image, image: Image, reach: int) -> dict[tuple[int, int], list[Shift]]:
-    """For every small block near a displaced large one: the displacements found around it."""
+    """For every small block near a displaced large one: the displacements found around it, one of each whole px."""
     height, width = image.shape[:2]
-    ys, xs = (np.unique(np.append(np.arange(0, n - LARGE, LARGE), n - LARGE)).tolist() for n in (height, width))
+    ys, xs = (_starts(n, reach) for n in (height, width))
     differences = np.array([[_difference(laid, image, y, x, LARGE) for x in xs] for y in ys])
     suspect = differences > SUSPECT * float(np.median(differences))
-    found: dict[tuple[int, int], list[Shift]] = {}
+    displaced: list[tuple[float, Shift, int, int]] = []
     for row, column in np.argwhere(suspect).tolist():
         y, x = ys[row], xs[column]
         shift = _displacement(laid, image, y, x, reach)
         if shift is None or max(map(abs, shift)) < ALIKE:  # not found, or where it should be
             continue
-        if _difference(laid, image, y, x, LARGE, 0, shift) > LARGE_GAIN * differences[row, column]:
-            continue
+        left = _difference(laid, image, y, x, LARGE, 0, shift) / differences[row, column]
+        if left <= LARGE_GAIN:
+            displaced.append((left, shift, y, x))
+    found: dict[tuple[int, int], dict[tuple[int, int], Shift]] = {}
+    for _, shift, y, x in sorted(displaced):  # what leaves least was measured best
+        whole = round(shift[0]), round(shift[1])
         for small_y in range(max(0, y - LARGE) // SMALL, -(-min(height, y + 2 * LARGE) // SMALL)):
             for small_x in range(max(0, x - LARGE) // SMALL, -(-min(width, x + 2 * LARGE) // SMALL)):
-                here = found.setdefault((small_y, small_x), [])
-                if all(max(abs(shift[0] - dy), abs(shift[1] - dx)) > ALIKE for dy, dx in here):
-                    here.append(shift)
-    return found
+                found.setdefault((small_y, small_x), {}).setdefault(whole, shift)
+    return {block: list(shifts.values()) for block, shifts in found.items()}
+
+
+def _starts(n: int, reach: int) -> list[int]:
+    """Of large blocks along `n` px; they keep `reach` from either end, so that they can be looked for all around."""
+    last = n - LARGE - reach
+    return [int(start) for start in np.unique(np.append(np.arange(reach, last, STEP), last))]
 
 
 def _displacement(laid: Image, image: Image, y: int, x: int, reach: int) -> Shift | None:
     """Where the large block of `image` at (y, x) is found in `laid`, beside its place; None where it is not."""
-    height, width = image.shape[:2]
-    top, left = max(0, y - reach), max(0, x - reach)
-    window = laid[top : min(height, y + LARGE + reach), left : min(width, x + LARGE + reach)]
+    window = laid[y - reach : y + LARGE + reach, x - reach : x + LARGE + reach]
     block, window = grey(image[y : y + LARGE, x : x + LARGE]), grey(window)
     if float(np.ptp(block)) == 0:
         return None
@@ -129,16 +136,26 @@ def _displacement(laid: Image, image: Image, y: int, x: int, reach: int) -> Shif
     near = window[y1 : y1 + LARGE + 2 * NEAR, x1 : x1 + LARGE + 2 * NEAR]
     squares: Grey = np.asarray(cv2.matchTemplate(near, block, cv2.TM_SQDIFF), np.float32)
     step_y, step_x = (int(n) for n in np.unravel_index(int(squares.argmin()), squares.shape))
-    dy = y1 + step_y + top - y + _vertex(squares[:, step_x], step_y)
-    dx = x1 + step_x + left - x + _vertex(squares[step_y], step_x)
+    dy = y1 + step_y - reach + _vertex(squares[:, step_x], step_y)
+    dx = x1 + step_x - reach + _vertex(squares[step_y], step_x)
     return dy, dx
 
 
 def _best(laid: Image, image: Image, row: int, column: int, candidates: list[Shift]) -> Shift:
-    """The candidate that explains the small block best; none where none explains it much better than the pose."""
+    """The candidate that explains the small block best; none where none explains it much better than the pose.
+
+    With its margin, which tells more, and by itself: at a seam the margin lies on another panel (of several windows the
+    one that fits best counts: Fusiello, Roberto and Trucco, "Efficient stereo with multiple windowing", CVPR 1997).
+    """
     y, x = row * SMALL, column * SMALL
-    left, best = min((_difference(laid, image, y, x, SMALL, MARGIN, shift), shift) for shift in candidates)
-    return best if left < GAIN * _difference(laid, image, y, x, SMALL, MARGIN) else (0.0, 0.0)
+    best, least = (0.0, 0.0), GAIN
+    for margin in (MARGIN, 0):
+        own = _difference(laid, image, y, x, SMALL, margin)
+        for shift in candidates if own else ():
+            left = _difference(laid, image, y, x, SMALL, margin, shift) / own
+            if left < least:
+                best, least = shift, left
+    return best
 
 
 def _difference(
