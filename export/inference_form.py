@@ -23,13 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from flawmap.export.bundle import TileInfo
 from flawmap.tiling.context_map import SPREAD_STEPS
 from flawmap.training.repair_network import UNSHUFFLE, RepairNetwork, UNet
-from flawmap.training.scoring import (
-    LOGIT_FLOOR,
-    LOGIT_REACH,
-    REPAIR_BOXES,
-    TEMPLATE_FLOOR,
-    ScoringModel,
-)
+from flawmap.training.scoring import LOGIT_FLOOR, LOGIT_REACH, REPAIR_BOXES, TEMPLATE_FLOOR, ScoringModel
 
 PROVEN = 64  # px of a proof tile at least that the parity gate must see unaffected by the tile's edge
 PHASES = UNSHUFFLE**2

@@ -102,9 +102,9 @@ def load(path: Path) -> Checkpoint:
     normalisation = Normalisation(**{k: tuple(v) for k, v in content["normalisation"].items()})
     standardisation = Standardisation(**{k: tuple(v) for k, v in content["standardisation"].items()})
     template = content.get("template")
-    compare, band = config.network.compare, None if template is None else TemplateBand(**template)
+    band = None if template is None else TemplateBand(**template)
     return Checkpoint(
-        model=ScoringModel(network, normalisation, standardisation, dtype, compare, band).eval(),
+        model=ScoringModel(network, normalisation, standardisation, dtype, config.network.compare, band).eval(),
         config=config,
         split=Split(**{name: [Path(p) for p in paths] for name, paths in content["split"].items()}),
         proof_tiles=content["proof_tiles"].numpy(),

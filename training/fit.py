@@ -31,15 +31,7 @@ from flawmap.training.learner import Learner
 from flawmap.training.pictures import write_training_picture
 from flawmap.training.precision import precision_for
 from flawmap.training.read_split import as_read, read_split
-from flawmap.training.scoring import (
-    HEAVY,
-    Network,
-    RawTile,
-    ScoringModel,
-    build_network,
-    evidence_of_tiles,
-    raw_tile,
-)
+from flawmap.training.scoring import HEAVY, Network, RawTile, ScoringModel, build_network, evidence_of_tiles, raw_tile
 from flawmap.training.split import Split, split_images
 from flawmap.training.standardisation import Standardisation
 from flawmap.training.suspicious import DOUBTFUL_PICTURE, write_doubtful, write_suspicious

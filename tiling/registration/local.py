@@ -34,7 +34,7 @@ LIKENESS = 0.7  # correlation at the place found, at least
 LARGE_GAIN = 0.9  # of the difference that a large block shows at its own place may be left elsewhere, at most: it may
 # straddle two panels, of which one lies right
 GAIN = 0.8  # the same of a small block
-ALIKE = 0.7  # px: a displacement smaller than this is none
+SMALLEST = 0.7  # px: a displacement below it is none
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _candidates(laid: Image, image: Image, reach: int) -> dict[tuple[int, int], 
     for row, column in np.argwhere(suspect).tolist():
         y, x = ys[row], xs[column]
         shift = _displacement(laid, image, y, x, reach)
-        if shift is None or max(map(abs, shift)) < ALIKE:  # not found, or where it should be
+        if shift is None or max(map(abs, shift)) < SMALLEST:  # not found, or where it should be
             continue
         left = _difference(laid, image, y, x, LARGE, 0, shift) / differences[row, column]
         if left <= LARGE_GAIN:
@@ -151,7 +151,9 @@ def _best(laid: Image, image: Image, row: int, column: int, candidates: list[Shi
     best, least = (0.0, 0.0), GAIN
     for margin in (MARGIN, 0):
         own = _difference(laid, image, y, x, SMALL, margin)
-        for shift in candidates if own else ():
+        if own == 0:  # nothing is left to explain
+            continue
+        for shift in candidates:
             left = _difference(laid, image, y, x, SMALL, margin, shift) / own
             if left < least:
                 best, least = shift, left
